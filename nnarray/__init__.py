@@ -219,7 +219,6 @@ _ALSO = also(
     Conv1D="conv1d",
     Conv2D="conv2d",
     Dense="linear fully_connected",
-    Dropout="dropout2d spatial_dropout2d",
     GlobalAvgPool="global_avg_pool2d global_average_pooling2d global_average_pooling1d",
     LayerNorm="layer_normalization",
     MaxPool2D="max_pooling2d",
@@ -272,7 +271,7 @@ def _imported(name: str) -> Any:
     known = spelled(name, dict.fromkeys(__all__), _ALSO)
     hint = f" Here it is nn.{known}." if known else _guess(name)
     if known == "Activation":
-        hint = f" Here it is nn.Activation({name!r}). It is a layer; for probabilities, call model.predict_proba(X)."
+        hint = _of_activation(name)
     raise AttributeError(f"module 'nnarray' has no attribute {name!r}.{hint}", name=name, obj=sys.modules[__name__])
 
 
@@ -281,6 +280,18 @@ if not TYPE_CHECKING:  # a type checker would accept every name
     def __getattr__(name: str) -> Any:
         value = globals()[name] = _imported(name)  # the next time, Python finds it here
         return value
+
+
+def _of_activation(name: str) -> str:
+    """What to write for an activation of that name: as a part of a layer, as a layer, and as a function."""
+    activation = name.lower()
+    after = (
+        " For probabilities, call model.predict_proba(X)." if "softmax" in activation or "sigm" in activation else ""
+    )
+    return (
+        f" Write it into the layer, nn.Dense(16, {activation!r}), or as a layer, nn.Activation({activation!r}). For "
+        f"the values of an array: nn.Activation({activation!r}).resolved.value(x).{after}"
+    )
 
 
 def _guess(name: str) -> str:

@@ -91,7 +91,12 @@ _RATE = "The optimizer has the learning rate: pass optimizer=nn.Adam(lr=0.01)."
 _DEVICE = "Arrays and models are made on their device: pass backend=, one of nn.list_backends(), where they are made."
 _PENALTY = "The optimizer has it: nn.AdamW(weight_decay=0.01)."
 
+_SCHEDULE = "The optimizer has it: pass optimizer=nn.Adam(nn.schedules.Cosine(0.001, epochs=50))."
+_CLIPPING = "The optimizer has it: nn.Adam(0.001, clip_norm=1.0)."
+
 _ELSEWHERE = {
+    _SCHEDULE: "scheduler lr_scheduler schedule lr_schedule learning_rate_schedule",
+    _CLIPPING: "clip_norm gradient_clip_val gradient_clip grad_clip max_grad_norm clipnorm clip_grad_norm",
     _RATE: "lr learning_rate learning_rate_init eta eta0",
     _INPUTS: "input_dim input_shape batch_input_shape in_features in_channels input_size num_features n_features "
     "normalized_shape input_length",
@@ -187,7 +192,7 @@ def _misfit(function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping
         parameters = [each for each in signature.parameters.values() if each.name != "self"]
         given = args[len(signature.parameters) - len(parameters) :]
         said = _said(parameters, given, kwargs)
-        meant = BY_POSITION.get(name) if " by position; got " in said else None
+        meant = BY_POSITION.get(name) if " by position; got " in said or " twice: by position" in said else None
         return f"{name} {said or error}{meant(given) if meant else ''}"
     return None
 
@@ -221,7 +226,29 @@ def _filters_first(name: str, given: tuple[Any, ...]) -> str:
     return f" The channels of the inputs are no setting: nn.{name}({', '.join(map(repr, given[1:3]))})."
 
 
+def _units_second(given: tuple[Any, ...]) -> str:
+    """What to write for a dense layer whose first number is that of its inputs."""
+    sizes = len(given) > 1 and isinstance(given[1], int)
+    return f" The size of the inputs is no setting: nn.Dense({given[1]}, ...)." if sizes else ""
+
+
+def _outputs_first(name: str, given: tuple[Any, ...]) -> str:
+    """What to write for a metric that got a model."""
+    return f" For a model, write nn.metrics.{name}(model(X), y)." if hasattr(given[0], "theta") else ""
+
+
+def _is_of_functions(given: tuple[Any, ...]) -> str:
+    """What to write for the gradient of a model's loss."""
+    write = "loss, gradient = nn.value_and_grad(model, X, y)"
+    return f" For the loss of a model, write {write}." if hasattr(given[0], "theta") else ""
+
+
+METRICS = "accuracy", "confusion_matrix", "precision", "recall", "f1", "roc_auc", "r2", "mse", "rmse", "mae"
+
 BY_POSITION: dict[str, Callable[[tuple[Any, ...]], str]] = {
+    **{name: partial(_outputs_first, name) for name in METRICS},
+    "grad": _is_of_functions,
+    "Dense": _units_second,
     "Conv2D": partial(_filters_first, "Conv2D"),
     "Conv1D": partial(_filters_first, "Conv1D"),
     "BatchNorm": lambda _: " The channels of the inputs are no setting: nn.BatchNorm().",
@@ -236,6 +263,7 @@ NEEDED = {
     "mean": "They follow from the examples: Standardizer.fit(X).",
     "path": "The name of a file, such as 'model.safetensors'.",
     "X": "The examples, in rows.",
+    "target": "The labels or target values: nn.metrics.accuracy(model(X), y).",
     "y": "The labels or target values of X. With a loader, pass one batch: X, y = next(iter(loader)).",
 }
 """What a required argument is."""
@@ -280,6 +308,13 @@ METHODS = {
     "reset": "Make a new model: model.network.init(model.input_shape, seed=0).",
     "reset_parameters": "Make a new model: model.network.init(model.input_shape, seed=0).",
     "clone": "Use model.copy().",
+    **{
+        name: f"Use model.evaluate(X, y, metrics=[{name!r}])[{name!r}]."
+        for name in METRICS
+        if name != "confusion_matrix"
+    },
+    "confusion_matrix": "Use nn.metrics.confusion_matrix(model(X), y).",
+    "losses": "Use model.history['loss'].",
     "explain": "Use nn.explain(model, X, y).",
     "build": "Use model = network.init(X.shape[1:]).",
 }
@@ -291,6 +326,34 @@ MODULE = {
     "optim": " The optimizers are here: nn.Adam(0.01), nn.SGD(0.1, momentum=0.9), ...",
     **dict.fromkeys(("Standardizer", "StandardScaler", "Normalization"), _SCALER),
     **dict.fromkeys(("Input", "InputLayer"), f" {_INPUTS}"),
+    **dict.fromkeys(
+        ("Dropout1d", "Dropout2d", "SpatialDropout1D", "SpatialDropout2D"),
+        " Here it is nn.Dropout(0.2, spatial=True), which drops whole channels.",
+    ),
+    **dict.fromkeys(
+        ("CosineAnnealingLR", "CosineDecay"),
+        " Pass a schedule for the rate: nn.Adam(nn.schedules.Cosine(0.001, epochs=50)).",
+    ),
+    **dict.fromkeys(
+        ("StepLR", "StepDecay"), " Pass a schedule for the rate: nn.SGD(nn.schedules.Step(0.1, every=30, factor=0.1))."
+    ),
+    "MultiStepLR": " Pass a schedule for the rate: nn.SGD(nn.schedules.MultiStep(0.1, (30, 60), factor=0.1)).",
+    **dict.fromkeys(
+        ("ExponentialLR", "ExponentialDecay"),
+        " Pass a schedule for the rate: nn.SGD(nn.schedules.Exponential(0.1, factor=0.95)).",
+    ),
+    "OneCycleLR": " Pass a schedule for the rate: nn.SGD(nn.schedules.OneCycle(0.1, epochs=50)).",
+    "ReduceLROnPlateau": " Pass a schedule for the rate: nn.SGD(nn.schedules.Plateau(0.1, factor=0.1, patience=5)).",
+    "LinearLR": " Pass a schedule for the rate: nn.SGD(nn.schedules.WarmUp(5, then=0.1)).",
+    "Identity": " Leave it out; a layer that changes nothing is nn.Activation('identity').",
+    **dict.fromkeys(
+        ("ConvTranspose1d", "ConvTranspose2d", "Conv2DTranspose", "Upsample", "UpSampling2D"),
+        " There is none here. Write a layer of your own, which needs only a forward pass.",
+    ),
+    **dict.fromkeys(("clip_grad_norm_", "clip_grad_norm"), " The optimizer does it: nn.Adam(0.001, clip_norm=1.0)."),
+    **dict.fromkeys(("clip_grad_value_", "clip_grad_value"), " The optimizer does it: nn.Adam(0.001, clip_value=1.0)."),
+    **dict.fromkeys(("autocast", "GradScaler", "amp"), " Pass precision='bfloat16' or 'float16' to fit."),
+    "compile": " Leave it out: fit prepares its own fast steps; engine= chooses them.",
     "Module": " Derive a layer of your own from nn.Layer.",
     "Parameter": " A layer of your own names its parameters in params(shape), with nn.Param.",
     "CrossEntropyLoss": " Pass loss='cross_entropy', or nn.losses.CrossEntropy().",

@@ -313,7 +313,12 @@ def _fitting(target: Array, shape: Shape) -> str:
     if len(shape) > 2 and target.ndim <= 2:
         return FLATTEN
     if target.shape in (shape[:-1], (*shape[:-1], 1)) and _whole(target):
-        return f"For labels, use cross_entropy{'' if target.ndim < len(shape) else f' and {_no_column(target)}'}."
+        labels = "y" if target.ndim < len(shape) else _no_column(target)
+        integers = not same_place(target=target).isdtype(target.dtype, "real floating")
+        more = (
+            ("" if labels == "y" else f" and {labels}") if integers else f", and integers: {converted('y', of=labels)}"
+        )
+        return f"For labels, pass loss='cross_entropy'{more}."
     if target.ndim == 1:
         return "Give the last layer 1 output, and pass y[:, None]."
     if target.shape[:-1] == shape[:-1]:
@@ -377,6 +382,9 @@ def classes_in(target: Array) -> int:
         target = xp.astype(target, _index(target), copy=False)
     span = float(xp.max(target)) - float(xp.min(target))
     return int(span) + 1 if math.isfinite(span) else 0
+
+
+MANY = 20  # so many integers are more often numbers than classes
 
 
 def _index(labels: Array) -> DType:
@@ -551,6 +559,12 @@ class BinaryCrossEntropy(Loss):
         classes = classes_in(target) if single else 0
         if classes > 2:
             labels, values = ("", " and y[:, None]") if target.ndim == 1 else (" and pass y[:, 0]", "")
+            if classes > MANY:
+                raise ValueError(
+                    f"{self._range(_converted(target, dtype))}, which look like numbers: pass loss='mse'{values}. If "
+                    f"they are classes, use cross_entropy, and give the last layer an output for each, "
+                    f"nn.Dense({classes}){labels}."
+                )
             raise ValueError(
                 f"{self._range(_converted(target, dtype))}. For two classes, number them 0 and 1; for more, use "
                 f"cross_entropy, give the last layer an output for each, nn.Dense({classes}){labels}. For regression, "

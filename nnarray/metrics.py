@@ -12,11 +12,13 @@ which it is, and pass the sample weights too.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from nnarray import kernels
+from nnarray.arguments import attribute_errors, explained
 from nnarray.backends import default_float, device_of, dtype_name, is_traced, namespace, same_place
 from nnarray.checks import integer, is_several, refuse_other_sums
 from nnarray.kernels.standard.numerics import at_least_float32, scale_of
@@ -181,6 +183,7 @@ def _true_labels(outputs: Array, target: Array) -> Array:
     return values > 0.5
 
 
+@explained
 def accuracy(
     outputs: Array,
     target: Array,
@@ -262,6 +265,7 @@ class TopK:
         return _fraction(better < self.k, _spread(weights, tuple(labels.shape), outputs))
 
 
+@explained
 def perplexity(outputs: Array, target: Array, *, weights: Array | None = None) -> Array:
     """exp(mean of -ln p_n,label(n)), p = softmax(outputs): how many equally likely classes would be as hard to guess.
 
@@ -305,6 +309,7 @@ def perplexity(outputs: Array, target: Array, *, weights: Array | None = None) -
     return xp.exp(xp.sum(losses * each) / xp.sum(each))
 
 
+@explained
 def confusion_matrix(
     outputs: Array, target: Array, classes: int | None = None, *, threshold: float | None = None
 ) -> Array:
@@ -418,7 +423,8 @@ def _of_counts(ratio: Callable[[Array, Array, Array], tuple[Array, Array]]) -> C
         return _weighted_mean(values, each[:, 0] if of_samples and each is not None else xp.ones_like(values))
 
     metric.__name__, metric.__qualname__, metric.__doc__ = ratio.__name__, ratio.__qualname__, ratio.__doc__
-    return metric
+    of_counts: Any = explained(metric)
+    return of_counts
 
 
 def _refuse_average(average: str | None, width: int, multilabel: bool) -> None:
@@ -533,6 +539,7 @@ class Averaged:
         return self.metric(outputs, target, average=self.average, **more)
 
 
+@explained
 def roc_auc(outputs: Array, target: Array, *, multilabel: bool = False, weights: Array | None = None) -> Array:
     """The area under the ROC curve: how often an example of the class scores above one of the others.
 
@@ -646,6 +653,7 @@ def _squares(x: Array, weighting: Array) -> tuple[Array, Array]:
     return scale, namespace(x).sum(weighting * (x / scale) ** 2, axis=0, keepdims=True)
 
 
+@explained
 def r2(outputs: Array, target: Array, weights: Array | None = None) -> Array:
     """1 - sum of w (t - o)^2 / sum of w (t - mean t)^2, mean over the outputs: 1 is perfect, 0 is the mean's.
 
@@ -673,6 +681,7 @@ def r2(outputs: Array, target: Array, weights: Array | None = None) -> Array:
     return xp.mean(xp.where(spread > 0, 1.0 - ratio, met))
 
 
+@explained
 def mse(outputs: Array, target: Array, weights: Array | None = None) -> Array:
     """sum of w (t - o)^2 / sum of w, mean over the outputs. The weights w have shape (N,); all are 1 if None.
 
@@ -684,11 +693,13 @@ def mse(outputs: Array, target: Array, weights: Array | None = None) -> Array:
     return _mean_error("mse", lambda d: d**2, outputs, target, weights)
 
 
+@explained
 def rmse(outputs: Array, target: Array, weights: Array | None = None) -> Array:
     """The square root of `mse`, in the unit of the target."""
     return namespace(outputs).sqrt(_mean_error("rmse", lambda d: d**2, outputs, target, weights))
 
 
+@explained
 def mae(outputs: Array, target: Array, weights: Array | None = None) -> Array:
     """sum of w abs(t - o) / sum of w, mean over the outputs. The arguments are those of `mse`."""
     return _mean_error("mae", lambda d: namespace(d).abs(d), outputs, target, weights)
@@ -750,13 +761,15 @@ ALSO = also(
     mse="mean_squared_error",
     rmse="root_mean_squared_error",
     mae="mean_absolute_error",
-    absent="binary_accuracy balanced_accuracy top_1 top_2 top_3 top_10 top_k_accuracy f2 fbeta "
+    absent="binary_accuracy balanced_accuracy top_k_accuracy f2 fbeta "
     "average_precision loss cross_entropy log_loss adjusted_r2",
 )
 
 
 def _metric(metric: str | Metric) -> Metric:
     if isinstance(metric, str):
+        if top := re.fullmatch(r"top_?([1-9]\d*)(_acc|_accuracy)?", metric.strip().lower().replace("-", "_")):
+            return TopK(int(top[1]))
         return named(metric, METRICS, "metric", ALSO)
     if not callable(metric):
         raise TypeError(
@@ -794,3 +807,7 @@ def metrics_named(metrics: Any) -> dict[str, Metric]:
     if len(set(names)) < len(names):
         raise ValueError(f"metrics need different names; got {names}. The name of a metric is its __name__.")
     return dict(zip(names, chosen, strict=True))
+
+
+if not TYPE_CHECKING:  # a type checker would accept every name
+    __getattr__ = attribute_errors(__name__, (*METRICS, "TopK", "confusion_matrix"), ALSO)

@@ -9,7 +9,7 @@ from copy import deepcopy
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, Never, NoReturn
 
 from nnarray import kernels
 from nnarray.arguments import Explained, explain_settings, explained, refuse_attribute
@@ -615,7 +615,7 @@ class Model(metaclass=Explained):
 
     # --- Forward -------------------------------------------------------------------------------------------------
 
-    def __call__(self, X: Inputs) -> Array:
+    def __call__(self, X: Inputs, *others: Never) -> Array:
         """Forward propagation at inference: outputs, shape (batch, ...), for inputs of shape (batch, ...).
 
         Real inputs of another dtype are converted to the model's; integers are not converted. Values are not
@@ -625,10 +625,12 @@ class Model(metaclass=Explained):
         Raises
         ------
         TypeError
-            If X is not an array of real numbers, or is an array of another library.
+            If X is not an array of real numbers, or is an array of another library; or if there is more than X.
         ValueError
             If X is on another device or has another shape.
         """
+        if others:
+            raise TypeError("a model takes X only, and returns outputs. With y, call model.evaluate(X, y).")
         return self._computed(X, self._engine)
 
     def _computed(self, X: Any, engine: str) -> Array:

@@ -73,9 +73,9 @@ def _spellings(table: Mapping[str, Any], also: Also) -> dict[str, tuple[str, str
     return {plain(name): (name, entry) for name, entry in (others | {entry: entry for entry in table}).items()}
 
 
-def converted(name: str, dtype: str = "int32") -> str:
-    """The line that converts an array to a dtype, for messages. It works with every library as it stands."""
-    return f"{name} = nn.namespace({name}).astype({name}, nn.namespace({name}).{dtype})"
+def converted(name: str, dtype: str = "int32", of: str = "") -> str:
+    """The line that converts an array, or a part `of` it, for messages. It works with every library as it stands."""
+    return f"{name} = nn.namespace({name}).astype({of or name}, nn.namespace({name}).{dtype})"
 
 
 def plain(name: object) -> str:

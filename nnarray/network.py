@@ -227,7 +227,10 @@ def _checked(shape: Any, of: str = "shape", example: str = "init(X.shape[1:])") 
             f"{tuple(shape.shape)}. Write {example}."
         )
     if hasattr(shape, "__index__"):
-        raise TypeError(f"{of} must be a tuple, the shape of one example; got {shape}. Write ({shape},), or {example}.")
+        raise TypeError(
+            f"{of} must be a tuple, the shape of one example; got {shape}. If X is an array, write {example}. Else "
+            f"write ({shape},), if an example has {shape} features."
+        )
     try:
         sizes = tuple(map(operator.index, shape))
     except TypeError:

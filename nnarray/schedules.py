@@ -6,9 +6,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from numbers import Real
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from nnarray.arguments import explain_classes
+from nnarray.arguments import attribute_errors, explain_classes
 from nnarray.checks import in_range, integer, is_several, number, numbers_of_python, real
 from nnarray.names import shown
 
@@ -418,3 +418,10 @@ def schedule(rate: object) -> Schedule:
 
 
 explain_classes(__name__)
+
+if not TYPE_CHECKING:  # a type checker would accept every name
+    __getattr__ = attribute_errors(
+        __name__,
+        ("Constant", "Cosine", "Exponential", "MultiStep", "OneCycle", "Plateau", "Schedule", "Step", "WarmUp"),
+        {},
+    )

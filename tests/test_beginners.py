@@ -52,7 +52,12 @@ def typed(line: str, **names: Any) -> dict[str, Any]:
     return names
 
 
-HALVES = np.arange(30) % 2
+HALVES, WHOLE = np.arange(30) % 2, np.arange(30)
+LINE = nn.Network(nn.Dense(5, "tanh"), nn.Dense(1))
+
+
+def unnamed() -> nn.Model:
+    return fit(network=nn.Network(nn.Dense(4, np.tanh), nn.Dense(3)))
 
 
 def two_classes() -> nn.Model:
@@ -208,6 +213,181 @@ MISTAKES = {
         "roc_auc takes the outputs first, then the labels. Were outputs and labels swapped?",
         lambda: nn.metrics.roc_auc(two_classes().predict_proba(X)[:, 1], HALVES),
     ),
+    "sizes for layers": Mistake(
+        lambda: nn.Network(2, 8, 3),  # type: ignore[arg-type]
+        "The size of the inputs is no setting: write nn.Network(nn.Dense(8, 'tanh'), nn.Dense(3)).init((2,))",
+        lambda: typed("m = nn.Network(nn.Dense(8, 'tanh'), nn.Dense(3)).init((2,))")["m"](X),
+    ),
+    "inputs before outputs, with an activation": Mistake(
+        lambda: nn.Dense(3, 8, "tanh"),  # type: ignore[arg-type]
+        "A layer takes only the size of its outputs, not that of its inputs. Write nn.Dense(8, ...)",
+        lambda: nn.Dense(8, "tanh"),
+    ),
+    "inputs before outputs, with a named activation": Mistake(
+        lambda: nn.Dense(3, 8, activation="tanh"),  # type: ignore[misc]
+        "got activation twice: by position, 8, and by name, 'tanh'. Leave out one. The size of the inputs is no "
+        "setting: nn.Dense(8, ...)",
+        lambda: nn.Dense(8, activation="tanh"),
+    ),
+    "the number of examples for a shape": Mistake(
+        lambda: NET.init(X.shape[0]),
+        "got 30. If X is an array, write init(X.shape[1:]). Else write (30,), if an example has 30 features",
+        lambda: NET.init(X.shape[1:]),
+    ),
+    "a number for an example": Mistake(
+        lambda: LINE.init((1,), backend="numpy")(0.5),  # type: ignore[arg-type]
+        "For one example of one feature, write nn.backend('numpy').asarray([[0.5]])",
+        lambda: LINE.init((1,))(typed("x = nn.backend('numpy').asarray([[0.5]])")["x"]),
+    ),
+    "squares of integers": Mistake(
+        lambda: fit(WHOLE[:, None], WHOLE**2, LINE, (1,)),
+        "842 from the lowest to the highest, look like numbers: pass loss='mse' and y[:, None]",
+        lambda: fit(WHOLE[:, None], (WHOLE**2)[:, None], LINE, (1,), loss="mse"),
+    ),
+    "squares of integers in a column": Mistake(
+        lambda: fit(WHOLE[:, None], (WHOLE**2)[:, None], LINE, (1,)),
+        "got values from 0 to 841, which look like numbers: pass loss='mse'. If they are classes",
+        lambda: fit(WHOLE[:, None], (WHOLE**2)[:, None], LINE, (1,), loss="mse"),
+    ),
+    "a column of labels as floats": Mistake(
+        lambda: fit(y=Y[:, None].astype(float)),
+        "For labels, pass loss='cross_entropy', and integers: y = nn.namespace(y).astype(y[:, 0], "
+        "nn.namespace(y).int32)",
+        lambda: fit(
+            y=typed("y = nn.namespace(y).astype(y[:, 0], nn.namespace(y).int32)", y=Y[:, None].astype(float))["y"],
+            loss="cross_entropy",
+        ),
+    ),
+    "a function of another library, saved": Mistake(
+        lambda: unnamed().save("tanh.safetensors"),
+        "Write its name, 'tanh', into the network, and keep the trained numbers: "
+        "new = network.init(model.input_shape); new.theta = model.theta; new.save(path)",
+        lambda: typed(
+            "new = network.init(model.input_shape); new.theta = model.theta; new.save(path)",
+            network=nn.Network(nn.Dense(4, "tanh"), nn.Dense(3)),
+            model=unnamed(),
+            path="tanh.safetensors",
+        ),
+    ),
+    "half a name of a parameter": Mistake(
+        lambda: fit().params["weight"],
+        "there is no parameter 'weight'; the model has 0.weight, 0.bias, 1.weight, 1.bias",
+        lambda: fit().params["0.weight"],
+    ),
+    "the name of a metric for axes": Mistake(
+        lambda: fit().history.plot("accuracy"),
+        "history.plot draws the losses; got 'accuracy'. For the metrics, write nn.plotting.plot_metrics(history)",
+        lambda: typed("a = nn.plotting.plot_metrics(history)", history=fit(metrics=["accuracy"]).history),
+    ),
+    "names of classes in a picture": Mistake(
+        lambda: nn.plotting.plot_data(X, WORDS),
+        "names = sorted(set(y)), y = [names.index(each) for each in y], and pass names=names",
+        lambda: nn.plotting.plot_data(X, coded(WORDS), names=sorted(set(WORDS))),
+    ),
+    "names of classes on a boundary": Mistake(
+        lambda: nn.plotting.plot_boundary(fit(), X, WORDS),
+        "names = sorted(set(y)), y = [names.index(each) for each in y], and pass names=names",
+        lambda: nn.plotting.plot_boundary(fit(), X, coded(WORDS), names=sorted(set(WORDS))),
+    ),
+    "one axis in a picture": Mistake(
+        lambda: nn.plotting.plot_data(X[:, 0], X[:, 1]),
+        "got X of shape (30,). For points of one feature, pass X[:, None]",
+        lambda: nn.plotting.plot_data(X[:, 0][:, None], X[:, 1]),
+    ),
+    "one axis in a picture of a fit": Mistake(
+        lambda: nn.plotting.plot_fit(LINE.init((1,)), X[:, 0], X[:, 1]),
+        "got X of shape (30,). For points of one feature, pass X[:, None]",
+        lambda: nn.plotting.plot_fit(LINE.init((1,)), X[:, 0][:, None], X[:, 1]),
+    ),
+    "one example to standardise": Mistake(
+        lambda: nn.datasets.Standardizer.fit(X).transform(X[0]),
+        "got (2,). For a single example, pass x[None, ...]",
+        lambda: nn.datasets.Standardizer.fit(X).transform(X[0][None, ...]),
+    ),
+    "X and y swapped on a boundary": Mistake(
+        lambda: nn.plotting.plot_boundary(fit(), Y, X),
+        "Were X and y swapped?",
+        lambda: nn.plotting.plot_boundary(fit(), X, Y),
+    ),
+    "X and y swapped in an explanation": Mistake(
+        lambda: nn.explain(fit(), Y, X), "Were X and y swapped?", lambda: nn.explain(fit(), X, Y, check=False)
+    ),
+    "a model alone, explained": Mistake(
+        lambda: nn.explain(fit()),  # type: ignore[call-arg]
+        "explain needs X and y",
+        lambda: nn.explain(fit(), X, Y, check=False),
+    ),
+    "a model called with y": Mistake(
+        lambda: fit()(X, Y),  # type: ignore[call-arg]
+        "a model takes X only, and returns outputs. With y, call model.evaluate(X, y)",
+        lambda: fit().evaluate(X, Y),
+    ),
+    "a metric of a model": Mistake(
+        lambda: nn.metrics.accuracy(fit(), X, Y),  # type: ignore[call-arg,misc,arg-type]
+        "For a model, write nn.metrics.accuracy(model(X), y)",
+        lambda: typed("a = nn.metrics.accuracy(model(X), y)", model=fit(), X=X, y=Y),
+    ),
+    "the gradient of a model": Mistake(
+        lambda: nn.grad(fit(), X, Y),  # type: ignore[call-arg,misc,arg-type]
+        "For the loss of a model, write loss, gradient = nn.value_and_grad(model, X, y)",
+        lambda: typed("loss, gradient = nn.value_and_grad(model, X, y)", model=fit(), X=X, y=Y),
+    ),
+    "a score as an attribute": Mistake(
+        lambda: fit().evaluate(X, Y).accuracy,  # type: ignore[attr-defined]
+        "Evaluation is a mapping: result['accuracy']",
+        lambda: fit().evaluate(X, Y)["accuracy"],
+    ),
+    "a metric as an attribute": Mistake(
+        lambda: fit().accuracy,
+        "Use model.evaluate(X, y, metrics=['accuracy'])['accuracy']",
+        lambda: typed("a = model.evaluate(X, y, metrics=['accuracy'])['accuracy']", model=fit(), X=X, y=Y),
+    ),
+    "X and y as one": Mistake(
+        lambda: fit().fit((X, Y)),
+        "Both were passed as one: write model.fit(*data), with a star",
+        lambda: fit().fit(*(X, Y), epochs=1, progress=False),
+    ),
+    "a misspelt metric of the module": Mistake(
+        lambda: nn.metrics.acuracy,
+        "Did you mean accuracy?",
+        lambda: nn.metrics.accuracy,  # type: ignore[attr-defined]
+    ),
+    "an activation as a function": Mistake(
+        lambda: nn.relu,  # type: ignore[attr-defined]
+        "Write it into the layer, nn.Dense(16, 'relu'), or as a layer, nn.Activation('relu'). For the values of an "
+        "array: nn.Activation('relu').resolved.value(x)",
+        lambda: [nn.Dense(16, "relu"), nn.Activation("relu").resolved.value(X)],
+    ),
+    "a model of another library, given lists": Mistake(
+        lambda: NET.init((2,), backend="strict").predict(X.tolist()),
+        "Make one with nn.backend('strict').asarray(X)",
+        lambda: NET.init((2,), backend="strict").predict(nn.backend("strict").asarray(X.tolist())),
+    ),
+    "the weights of a model for its filters": Mistake(
+        lambda: nn.plotting.plot_filters(nn.Network(nn.Conv2D(2, 3)).init((6, 6, 1))),  # type: ignore[arg-type]
+        "plot_filters takes a weight, such as model.params['0.weight']; got Model",
+        lambda: nn.plotting.plot_filters(nn.Network(nn.Conv2D(2, 3)).init((6, 6, 1)).params["0.weight"]),
+    ),
+    "a number for a key": Mistake(
+        lambda: nn.datasets.Augment()(IMAGES / 255, 0),  # type: ignore[arg-type]
+        "augmentation draws from a key; got 0. Pass nn.Key(0)",
+        lambda: nn.datasets.Augment()(IMAGES / 255, nn.Key(0)),
+    ),
+    "dropout of channels": Mistake(
+        lambda: nn.Dropout2d,  # type: ignore[attr-defined]
+        "Here it is nn.Dropout(0.2, spatial=True)",
+        lambda: nn.Dropout(0.2, spatial=True),
+    ),
+    "a scheduler": Mistake(
+        lambda: fit(scheduler=1),
+        "The optimizer has it: pass optimizer=nn.Adam(nn.schedules.Cosine(0.001, epochs=50))",
+        lambda: fit(optimizer=nn.Adam(nn.schedules.Cosine(0.001, epochs=50))),
+    ),
+    "clipping": Mistake(
+        lambda: fit(gradient_clip_val=1),
+        "The optimizer has it: nn.Adam(0.001, clip_norm=1.0)",
+        lambda: fit(optimizer=nn.Adam(0.001, clip_norm=1.0)),
+    ),
     "pixels in a row": Mistake(
         lambda: nn.Network(nn.Conv2D(2, 3), nn.Flatten(), nn.Dense(3)).init((64,)),
         "put nn.Reshape((8, 8, 1)) before this layer",
@@ -276,9 +456,46 @@ MISTAKES = {
 @pytest.mark.parametrize("what", MISTAKES)
 def test_a_mistake_is_named_with_what_mends_it(what: str) -> None:
     mistake = MISTAKES[what]
-    with pytest.raises((TypeError, ValueError, AttributeError), match=re.escape(mistake.says)):
+    with pytest.raises((TypeError, ValueError, AttributeError, KeyError), match=re.escape(mistake.says)):
         mistake.wrong()
     mistake.right()
+
+
+ELSEWHERE = (
+    *("CosineAnnealingLR", "StepLR", "MultiStepLR", "ExponentialLR", "OneCycleLR", "ReduceLROnPlateau", "LinearLR"),
+    *("Identity", "clip_grad_norm_", "clip_grad_value_", "autocast", "ConvTranspose2d", "Upsample", "compile"),
+)
+
+
+@pytest.mark.parametrize("name", ELSEWHERE)
+def test_what_another_library_has_is_named_with_code_that_runs(name: str) -> None:
+    for place in (nn, nn.schedules) if name.endswith(("LR", "Plateau")) else (nn,):
+        with pytest.raises(AttributeError, match=rf"has no attribute '{name}'\. [A-Z]") as caught:
+            getattr(place, name)
+        for code in re.findall(r"nn\.\w+\((?:[^()]|\([^()]*\))*\)", str(caught.value)):
+            typed(f"made = {code}")
+    assert "engine" in str(caught.value) or name != "compile"
+
+
+def test_any_top_k_is_a_metric_by_its_name() -> None:
+    history = fit(metrics=["top_2", "top-1"]).history
+    assert list(history)[2:4] == ["top_2", "top_1"]
+    assert history["top_1"][0] <= history["top_2"][0] <= 1.0
+
+
+def test_a_loader_without_a_length_trains_and_one_validates() -> None:
+    class Loader:
+        def __len__(self) -> int:
+            raise TypeError("object of type 'Rows' has no len()")
+
+        def __iter__(self) -> Any:
+            return iter([(X[:20], Y[:20]), (X[20:], Y[20:])])
+
+    model = NET.init((2,), backend="numpy")
+    history = model.fit(Loader(), validation=Loader(), epochs=2, progress=False)
+    batches = [(X[:20], Y[:20]), (X[20:], Y[20:])]
+    assert float(history["val_loss"][-1]) == pytest.approx(model.evaluate(X, Y)["loss"])
+    assert NET.init((2,)).fit(batches, validation=batches, epochs=2, progress=False)["val_loss"] == history["val_loss"]
 
 
 def test_pixels_from_0_to_255_are_standardised_as_the_warning_says() -> None:

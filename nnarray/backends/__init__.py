@@ -11,7 +11,7 @@ from nnarray.backends.copies import copy, owned, read_only
 from nnarray.backends.cuda import cuda_driver_version, explain_cuda
 from nnarray.backends.dtypes import FLOATS, default_float, dtype_name
 from nnarray.backends.errors import BackendNotInstalled, BackendUnavailable, OutOfDeviceMemory
-from nnarray.backends.following import as_data, backend_of, memory_errors, place, same_place
+from nnarray.backends.following import as_data, backend_of, flag_of, memory_errors, place, same_place
 from nnarray.backends.host import free_host_memory
 from nnarray.backends.jax import Jax
 from nnarray.backends.library import Library

@@ -6,6 +6,7 @@ import contextlib
 import os
 import traceback
 from collections.abc import Callable, Generator
+from numbers import Real
 from typing import Any
 
 from nnarray.backends.errors import OutOfDeviceMemory
@@ -71,8 +72,23 @@ TABLES = ".csv", ".tsv", ".parquet", ".feather", ".arrow"
 """The endings of files that `nnarray train` reads."""
 
 
-def as_data(x: Any, name: str) -> Array:
+def flag_of(x: Any) -> str:
+    """The flag of the backend of `x`, such as "torch" or "cupy:1", for messages."""
+    owner = library_of(x)
+    if owner is None:
+        return "numpy"
+    device, text = device_of(x), str(device_of(x))
+    for end in ("", text, text.rpartition(":")[2], text.partition("'")[2].partition("'")[0]):
+        with contextlib.suppress(Exception):  # a text that is no device of this library
+            if owner.device(end) == device:
+                return f"{owner.name}:{end}" if end else owner.name
+    return owner.name
+
+
+def as_data(x: Any, name: str, like: Any = None) -> Array:
     """`x` as a plain array of real numbers; a tensor of PyTorch keeps its gradient record.
+
+    Errors say how to make an array of the backend of `like`.
 
     Raises
     ------
@@ -82,7 +98,8 @@ def as_data(x: Any, name: str) -> Array:
     owner = library_of(x)
     if owner is None and not hasattr(x, "__array_namespace__"):
         refuse_unread(x, name)
-        make = f"Make one with nn.backend('numpy').asarray({name})."
+        values = f"[{name}]" if isinstance(x, Real) and not isinstance(x, bool) else name
+        make = f"Make one with nn.backend({flag_of(like)!r}).asarray({values})."
         if isinstance(x, str | os.PathLike):
             make = f"If {str(x)!r} is the path of a .npy file, pass nn.datasets.memory_mapped({str(x)!r})."
             if str(x).lower().endswith(TABLES):

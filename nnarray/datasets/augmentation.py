@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from nnarray import random
 from nnarray.backends import as_data, device_of, is_read_at_once, namespace
 from nnarray.checks import integer, numbers_of_python, real
+from nnarray.names import shown
 from nnarray.random import Key
 from nnarray.typing import Array, Shape
 
@@ -62,6 +63,8 @@ class Augment:
 
     def __call__(self, x: Array, key: Key) -> Array:
         """The images `x`, shape (batch, height, width, channels), changed by the draws of `key`; see `augment`."""
+        if not isinstance(key, Key):
+            raise TypeError(f"augmentation draws from a key; got {shown(key)}. Pass nn.Key(0), or another seed.")
         x = flip(x, key.fold("flip"), 0.5 if self.flip else 0.0)
         x = rotate(x, key.fold("rotate"), self.rotate)
         x = shift(x, key.fold("shift"), self.shift)

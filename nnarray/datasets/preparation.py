@@ -248,7 +248,13 @@ class Standardizer:
         same_place(**{name: x, "the training data": self.mean})
         if x.ndim == 0 or tuple(x.shape[1:]) != tuple(self.mean.shape):
             shape = ", ".join(["n", *map(str, self.mean.shape)])
-            raise ValueError(f"{name} must have shape ({shape}), as the training data; got {tuple(x.shape)}.")
+            single = (
+                f" For a single example, pass {name}[None, ...]." if tuple(x.shape) == tuple(self.mean.shape) else ""
+            )
+            column = f" For one feature, pass {name}[:, None]." if x.ndim == 1 and self.mean.shape == (1,) else ""
+            raise ValueError(
+                f"{name} must have shape ({shape}), as the training data; got {tuple(x.shape)}.{single or column}"
+            )
         return x
 
 

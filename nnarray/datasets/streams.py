@@ -103,7 +103,15 @@ def as_stream(X: Any) -> Stream | None:
     is_one = hasattr(X, "shape") or hasattr(X, "__array__") or isinstance(X, str | bytes | Mapping)
     if is_one or not isinstance(X, Iterable) or (isinstance(X, list | tuple) and not all(map(_is_batch, X))):
         return None
-    return Stream(X) if not isinstance(X, Sized) or len(X) else None
+    return None if _is_empty(X) else Stream(X)
+
+
+def _is_empty(batches: Iterable[Any]) -> bool:
+    """Whether there are no batches; what does not know its length is not empty."""
+    try:
+        return isinstance(batches, Sized) and len(batches) == 0
+    except TypeError:  # a loader of a data set without a length has the method, but no length
+        return False
 
 
 def _is_batch(given: Any) -> bool:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nnarray.backends import backend_of, dtype_name, library_of
+from nnarray.names import shown
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -90,6 +91,8 @@ def signed_colours() -> Colormap:
 def axes_for(ax: Axes | None, *, size: tuple[float, float] | None = None) -> Axes:
     """The given axes, or those of a new figure of that size in inches, which `pyplot.show` and notebooks show."""
     if ax is not None:
+        if not hasattr(ax, "plot"):
+            raise TypeError(f"ax must be axes of matplotlib, such as pyplot.gca(); got {shown(ax)}.")
         return ax
     need_matplotlib()
     from matplotlib import pyplot

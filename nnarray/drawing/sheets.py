@@ -80,12 +80,17 @@ def plot_images(
         if labels is not None:
             colour = colours[i] if colours is not None else "black"
             at = (left + 0.5, top + aspect + 0.04)
-            axes.text(*at, labels[i], ha="center", va="top", fontsize=9, color=colour)
+            axes.text(*at, _as_text(labels[i]), ha="center", va="top", fontsize=9, color=colour)
     axes.set_xlim(0, right)
     axes.set_ylim(bottom, 0)
     axes.set_aspect("equal")
     axes.set_axis_off()
     return axes
+
+
+def _as_text(label: Any) -> str:
+    """A label as text; a number of another library as the number."""
+    return str(on_host(label).item()) if getattr(label, "shape", None) == () else str(label)
 
 
 def _columns(count: int) -> int:
@@ -123,6 +128,11 @@ def plot_filters(weight: Array, *, ax: Axes | None = None) -> Axes:
     >>> model = nn.Network(nn.Conv2D(16, 5)).init((8, 8, 3))
     >>> axes = nn.plotting.plot_filters(model.params["0.weight"])  # doctest: +SKIP
     """
+    if not hasattr(weight, "ndim"):
+        raise TypeError(
+            f"plot_filters takes a weight, such as model.params['0.weight']; got {type(weight).__name__}. The names "
+            f"are list(model.params)."
+        )
     if weight.ndim != 4 or weight.shape[2] not in (1, 3):
         raise ValueError(f"plot_filters needs weights of shape (height, width, 3 or 1, filters); got {weight.shape}.")
     filters = np.moveaxis(on_host(weight), -1, 0)
@@ -130,15 +140,15 @@ def plot_filters(weight: Array, *, ax: Axes | None = None) -> Axes:
     return plot_images(0.5 + 0.5 * filters / np.where(largest > 0, largest, 1.0), ax=ax)
 
 
-def plot_confusion(matrix: Array | np.ndarray, names: Sequence[str], *, ax: Axes | None = None) -> Axes:
+def plot_confusion(matrix: Array | np.ndarray, names: Sequence[str] | None = None, *, ax: Axes | None = None) -> Axes:
     """Draw a confusion matrix: the number of examples of each true class (row) by predicted class (column).
 
     Parameters
     ----------
     matrix : array, shape (classes, classes)
         As `nn.metrics.confusion_matrix` returns it.
-    names : sequence of str
-        The names of the classes.
+    names : sequence of str, optional
+        The names of the classes; their numbers if None.
     ax : matplotlib Axes, optional
 
     Returns
@@ -151,7 +161,9 @@ def plot_confusion(matrix: Array | np.ndarray, names: Sequence[str], *, ax: Axes
     >>> xp = nn.backend("numpy").xp
     >>> axes = nn.plotting.plot_confusion(xp.asarray([[9, 1], [0, 10]]), ["cat", "dog"])  # doctest: +SKIP
     """
-    counts, classes = on_host(matrix), len(names)
+    counts = on_host(matrix)
+    names = [str(k) for k in range(len(counts) if counts.ndim else 0)] if names is None else names
+    classes = len(names)
     if counts.shape != (classes, classes):
         raise ValueError(f"plot_confusion needs a matrix of shape ({classes}, {classes}); got {counts.shape}.")
     size = min(2.5 + 0.6 * classes, LARGEST[1])

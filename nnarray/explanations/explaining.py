@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from nnarray.arguments import explained
 from nnarray.backends import as_data, backend_of, dtype_name, place, without_record
 from nnarray.explanations.arithmetic import loss_arithmetic
 from nnarray.explanations.differences import Differences, propagated
@@ -26,6 +27,7 @@ from nnarray.training.trainee import refuse_other
 from nnarray.typing import Array, Inputs
 
 
+@explained
 def explain(model: Model, X: Inputs, y: Array, loss: Any = AUTO, *, check: bool = True) -> Explanation:
     """Show one forward and backward step of a network: what each layer computes, and the gradient it gets.
 
@@ -79,7 +81,9 @@ def explain(model: Model, X: Inputs, y: Array, loss: Any = AUTO, *, check: bool 
     """
     named = loss_or_auto(loss)
     refuse_other(model, "nn.explain(model, X, y)")
-    X = mapped(lambda _, x: without_record(x), model.inputs, check_inputs(model, X))
+    X = mapped(
+        lambda _, x: without_record(x), model.inputs, check_inputs(model, X, of_y=tuple(getattr(y, "shape", ())))
+    )
     y = without_record(as_data(y, "y"))
     _, chosen = decided(named, model, X, y)
     given = next(arrays_in(X)).shape[0]

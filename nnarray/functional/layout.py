@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from nnarray import kernels
 from nnarray.backends import backend_of, device_of, dtype_name, is_traced, namespace
@@ -40,6 +40,9 @@ class Parameters(dict[str, Any]):
             "model.params is read-only: a new entry would not change the model. Call model.set_params({name: array}), "
             "such as model.set_params({'0.bias': array})."
         )
+
+    def __missing__(self, name: object) -> NoReturn:
+        raise KeyError(f"there is no parameter {name!r}; the model has {', '.join(self)}.")
 
     def __reduce__(self) -> tuple[Any, ...]:
         """A copy, also by pickle, is a dict that may change."""

@@ -12,7 +12,7 @@ from nnarray.checks import real
 from nnarray.kernels.functions import FUNCTIONS, Function
 from nnarray.layers.base import Context, Layer, Out, settle
 from nnarray.layers.recorded import RecordedPullback
-from nnarray.names import also, canonical, shown
+from nnarray.names import also, canonical, shown, spelled
 from nnarray.recording import custom_gradient, vjp
 from nnarray.typing import Array, Tree
 
@@ -123,11 +123,18 @@ def kept_activation(function: Any) -> Any:
     if function is None:
         return "identity"
     if isinstance(function, type) or not (isinstance(function, str | Activation) or callable(function)):
+        write = f" Write nn.Dense({function}, ...)." if isinstance(function, int) and function > 0 else ""
         raise TypeError(
             f"an activation must be a name, such as 'tanh', or an nn.Activation; got {shown(function)}. A "
-            f"layer takes only the size of its outputs, not that of its inputs."
+            f"layer takes only the size of its outputs, not that of its inputs.{write}"
         )
     return canonical(function, FUNCTIONS, "activation", ALSO) if isinstance(function, str) else function
+
+
+def named_function(function: Any) -> str | None:
+    """The name of the activation that a function of another library is by its own name, such as tanh; None if none."""
+    name = getattr(function, "__name__", None)
+    return spelled(name, FUNCTIONS, ALSO) if callable(function) else None
 
 
 def bare(function: Any) -> Any:

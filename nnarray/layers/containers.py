@@ -59,7 +59,9 @@ class Composite(Layer):
             raise ValueError(f"{kind} needs at least one layer.")
         for position, layer in enumerate(layers):
             if not isinstance(layer, Layer):
-                raise TypeError(f"{kind} takes layers; got {shown(layer)} at position {position}.{_as_layer(layer)}")
+                raise TypeError(
+                    f"{kind} takes layers; got {shown(layer)} at position {position}.{_as_layer(layer, layers)}"
+                )
         usual = map(str, range(len(layers))) if usual is None else usual
         names = tuple(name if layer.name is None else layer.name for layer, name in zip(layers, usual, strict=False))
         seen = set[str]()
@@ -162,8 +164,12 @@ MASK_LEFT = (
 )
 
 
-def _as_layer(value: Any) -> str:
-    """The remedy for a value that is not a layer."""
+def _as_layer(value: Any, every: Sequence[Any]) -> str:
+    """The remedy for a value that is not a layer; `every` are all that were passed."""
+    sizes = [each for each in every if isinstance(each, int) and not isinstance(each, bool)]
+    if len(sizes) == len(every) > 1:
+        layers = ", ".join([*(f"nn.Dense({size}, 'tanh')" for size in sizes[1:-1]), f"nn.Dense({sizes[-1]})"])
+        return f" The size of the inputs is no setting: write nn.Network({layers}).init(({sizes[0]},))."
     if isinstance(value, list | tuple):
         return " Pass the layers as arguments, without brackets."
     if isinstance(value, type) and issubclass(value, Layer):

@@ -57,6 +57,7 @@ class Dense(Layer):
     bias_init: str | Initializer = "zeros"
 
     def __post_init__(self) -> None:
+        kept_activation(self.activation)  # first: a second number is that of the inputs, whatever follows it
         super().__post_init__()
         integer(self.units, "Dense units", 1, usual=16)
         settle(self, activation=kept_activation(self.activation), bias_init=kept_initializer(self.bias_init))

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from nnarray import layers, losses, summed
 from nnarray.arguments import explain_settings
-from nnarray.layers import initializers
+from nnarray.layers import activations, initializers
 from nnarray.layers.base import Layer
 from nnarray.layers.containers import Composite
 from nnarray.layers.tensors import Tensor
@@ -112,6 +112,13 @@ def encode(value: Any, where: str = "the network", tensors: dict[str, Any] | Non
         return {"type": name, **each}
     if isinstance(value, Layer | initializers.Initializer):
         raise ValueError(f"{where}: {name} cannot be saved, as it is not registered. Decorate it with @nn.register.")
+    same = activations.named_function(value)
+    if same is not None:
+        raise ValueError(
+            f"{where}: {value!r} cannot be saved, as a file has settings but no code. Write its name, {same!r}, into "
+            f"the network, and keep the trained numbers: new = network.init(model.input_shape); new.theta = "
+            f"model.theta; new.save(path)."
+        )
     raise ValueError(
         f"{where}: {value!r} cannot be saved, as a file has settings but no code. Write a layer of your own for it, "
         f"and decorate it with @nn.register; its forward pass is enough."

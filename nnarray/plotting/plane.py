@@ -55,7 +55,7 @@ def plot_data(X: Array, y: Array | np.ndarray, *, names: Sequence[str] | None = 
     >>> from nnarray.plotting import plot_data
     >>> axes = plot_data(*nn.datasets.moons(200))  # doctest: +SKIP
     """
-    points, values = on_host(X), on_host(y)
+    points, values = on_host(X), _numbers(y)
     check_examples(points, values, "plot_data", (1, 2))
     values = values.reshape(len(points))
     classes = _classes(values, names) if points.shape[1] == 2 else {}
@@ -71,6 +71,18 @@ def plot_data(X: Array, y: Array | np.ndarray, *, names: Sequence[str] | None = 
     if ax is None:
         axes.legend()
     return axes
+
+
+def _numbers(y: Any) -> np.ndarray:
+    """The labels or values on the host; refuses names of classes with the lines that number them."""
+    values = on_host(y)
+    if values.dtype.kind in "UTOS":
+        first = shown(values.reshape(-1).tolist()[0]) if values.size else "text"
+        raise TypeError(
+            f"y must have numbers; got {first}. For names of classes: names = sorted(set(y)), y = "
+            f"[names.index(each) for each in y], and pass names=names."
+        )
+    return values
 
 
 def _classes(values: np.ndarray, names: Sequence[str] | None) -> dict[int, str]:
@@ -156,9 +168,13 @@ def plot_boundary(
     >>> axes = plot_boundary(model, X, y)  # doctest: +SKIP
     """
     check_order(model, "plot_boundary")
+    if y is not None:
+        check_examples(on_host(X), on_host(y), "plot_boundary", (2,))
     grid = Grid.over(X, resolution, "plot_boundary")
     answer = _answer(model, grid.points)
-    labels, names = (None, names) if y is None else _labels(X, on_host(y), answer, names)
+    labels, names = (
+        (None, names) if y is None else _labels(X, _numbers(y) if answer.labels is None else on_host(y), answer, names)
+    )
     axes = axes_for(ax)  # nothing is drawn before everything has been checked
     _shade(axes, grid, answer.probabilities)
     _boundary(axes, grid, answer.scores)
@@ -485,6 +501,8 @@ def check_examples(points: np.ndarray, values: np.ndarray, name: str, features: 
     if points.ndim != 2 or points.shape[1] not in features or len(points) == 0:
         wanted = " or ".join(f"(N, {n})" for n in features)
         swapped = " Were X and y swapped?" if points.ndim == 1 and values.ndim == 2 else ""
+        if points.ndim == 1 and 1 in features and not swapped:
+            swapped = " For points of one feature, pass X[:, None]."
         raise ValueError(f"{name} draws examples of shape {wanted}; got X of shape {points.shape}.{swapped}")
     if not np.isfinite(points).all():
         raise ValueError(f"{name} cannot place examples at NaN or infinity: remove or repair them.")

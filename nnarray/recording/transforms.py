@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
+from nnarray.arguments import explained
 from nnarray.backends import device_of, namespace
 from nnarray.names import shown
 from nnarray.recording.recorded import Recorded, same_shape
@@ -32,6 +33,7 @@ def value_and_gradient(function: Function, argnums: Numbers = 0, *, has_aux: boo
     return value_and_gradient_of
 
 
+@explained
 def grad(function: Function, argnums: Numbers = 0, *, has_aux: bool = False) -> Function:
     """The gradient of a function to one number, df/dx, as a function of the same arguments.
 

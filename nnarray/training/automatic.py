@@ -9,7 +9,7 @@ from nnarray.backends import as_data, backend_of, is_traced, same_place, without
 from nnarray.checks import refuse_non_finite
 from nnarray.datasets.streams import Begun, Stream
 from nnarray.kernels.standard.numerics import at_least_float32
-from nnarray.losses import BinaryCrossEntropy, CrossEntropy, Loss, MeanSquaredError, classes_in, loss_named
+from nnarray.losses import MANY, BinaryCrossEntropy, CrossEntropy, Loss, MeanSquaredError, classes_in, loss_named
 from nnarray.names import converted
 from nnarray.training.inputs import whole
 from nnarray.training.streamed import StreamBatch
@@ -53,6 +53,12 @@ class Automatic(Loss):
 def _refuse_for_one_output(y: Array) -> NoReturn:
     """Refuse integers where it is not known whether they are classes or numbers."""
     classes = classes_in(y)
+    if classes > MANY:
+        raise ValueError(
+            f"with a network of one output, these integers, {classes} from the lowest to the highest, look like "
+            f"numbers: pass loss='mse' and y[:, None]. If they are classes, give the last layer an output for each, "
+            f"nn.Dense({classes}), and number them from 0."
+        )
     here, layer = (f", here {classes}", f", nn.Dense({classes})") if classes > 2 else ("", "")
     raise ValueError(
         f"with a network of one output, these integers could be two classes or numbers: for two classes, pass "
@@ -109,7 +115,7 @@ def decided(loss: Loss, model: Trainee, X: Any, y: Any) -> tuple[Any, Loss]:
             return X, loss.of(as_data(_moved(model, batch.parts[1]), "y"), model.output_shape)
     if y is None:
         return X, loss
-    return X, loss.of(without_record(as_data(whole(model, y), "y")), model.output_shape)
+    return X, loss.of(without_record(as_data(whole(model, y), "y", model.theta)), model.output_shape)
 
 
 def _moved(model: Trainee, y: Any) -> Any:

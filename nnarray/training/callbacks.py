@@ -100,6 +100,11 @@ class History(Mapping[str, list[float]]):
 
     def plot(self, ax: Any = None) -> Any:
         """Draw the losses over the epochs; needs `nnarray[plot]`. Returns the matplotlib axes."""
+        if isinstance(ax, str | list | tuple):
+            raise TypeError(
+                f"history.plot draws the losses; got {shown(ax)}. For the metrics, write "
+                f"nn.plotting.plot_metrics(history)."
+            )
         return plot_history(self, ax=ax)
 
 

@@ -86,7 +86,7 @@ def prepare(
 ) -> Data:
     """Check the examples once, where they enter, and convert them to the form that steps read, without a record."""
     x_name, y_name, w_name = names.split()
-    y = without_record(as_data(whole(model, y), y_name))
+    y = without_record(as_data(whole(model, y), y_name, model.theta))
     _refuse_probabilities(model.wiring.network, loss, y, model.output_shape)
     inputs = entered(model, X, x_name, check_finite=check_finite, of_y=tuple(y.shape))
     weights = None if weights is None else without_record(_as_weights(whole(model, weights), w_name))

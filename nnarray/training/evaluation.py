@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from nnarray.backends import as_data, is_traced, same_place
 from nnarray.checks import integer
@@ -90,6 +90,13 @@ class Evaluation(Mapping[str, float]):
         if name not in self.scores:
             raise KeyError(f"the evaluation has no {name!r}; it has {', '.join(self.scores)}.")
         return self.scores[name]
+
+    if not TYPE_CHECKING:  # a type checker would accept every attribute
+
+        def __getattr__(self, name: str) -> NoReturn:
+            scores = self.__dict__.get("scores", {})
+            how = f"Evaluation is a mapping: result[{name!r}]." if name in scores else f"It has {', '.join(scores)}."
+            raise AttributeError(f"Evaluation has no {name!r}. {how}", name=name, obj=self)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.scores)
@@ -184,7 +191,7 @@ class Evaluator:
 
     def of_outputs(self, outputs: Array, y: Any, weights: Array | None) -> Evaluation:
         """Of outputs that are computed already."""
-        y = as_data(self._needed(y), "y")
+        y = as_data(self._needed(y), "y", self.model.theta)
         if y.ndim == 0 or y.shape[0] != outputs.shape[0]:
             raise ValueError(
                 f"X has {outputs.shape[0]} examples, but y has shape {tuple(y.shape)}; make their lengths equal."

@@ -87,7 +87,7 @@ def _fault(check: Callable[[], object]) -> TypeError | ValueError | None:
 
 def _check_target(model: Trainee, y: Any, loss: Loss) -> None:
     """Refuse a target that does not fit the model and the loss, whatever X is."""
-    target = without_record(as_data(whole(model, y), "y"))
+    target = without_record(as_data(whole(model, y), "y", model.theta))
     same_place(model=model.theta, y=target)
     _, chosen = decided(loss, model, None, target)
     chosen.prepare(target, (*target.shape[:1], *model.output_shape), model.theta.dtype)

@@ -29,7 +29,7 @@ from nnarray.training.context import TrainingContext
 from nnarray.training.data import Data, prepare, validation_split
 from nnarray.training.doubts import warn_of_doubts
 from nnarray.training.faults import naming_both
-from nnarray.training.inputs import InMemory, is_bytes, kinds_of, placed, warn_of_bytes, whole
+from nnarray.training.inputs import InMemory, is_bytes, joined_batches, kinds_of, placed, warn_of_bytes, whole
 from nnarray.training.lbfgs import minimise
 from nnarray.training.loading import resume
 from nnarray.training.loop import train
@@ -110,8 +110,10 @@ def _examples(model: Trainee, X: Any, y: Any, settings: FitSettings) -> tuple[Da
         data = Streamed(model, X, settings.loss, settings.check_finite, settings.augment)
         return data, _held_out(model, settings.validation, settings.loss, settings.check_finite)
     if y is None:
+        pair = isinstance(X, tuple | list) and len(X) in (2, 3) and hasattr(X[0], "shape")
         raise TypeError(
-            "fit needs y, the labels or target values of X. Only a stream, nn.datasets.stream, has its own y."
+            f"fit needs y, the labels or target values of X. Only a stream, nn.datasets.stream, has its own y."
+            f"{' Both were passed as one: write model.fit(*data), with a star.' if pair else ''}"
         )
     arrays = placed(model, X), whole(model, y), whole(model, settings.sample_weight)
     check = settings.check_finite
@@ -214,16 +216,21 @@ def _resume(source: Path, model: Trainee, run: Run, settings: FitSettings) -> Tr
     return resume(source, model, run, settings.callbacks, slots)
 
 
-BATCHES = " For batches, call model.evaluate(batches) in a callback, or join them in one (X, y)."
+def _batches_of(validation: Any) -> Stream | None:
+    """The batches of a loader or of a list; None of (X, y)."""
+    pair = isinstance(validation, tuple | list) and not isinstance(validation[0] if validation else None, tuple | list)
+    return None if pair else as_stream(validation)
 
 
 def _held_out(model: Trainee, validation: Any, loss: Loss, check_finite: bool) -> Data | None:
     if validation is None:
         return None
+    if (batches := _batches_of(validation)) is not None:
+        validation = joined_batches(model, batches)
     if not isinstance(validation, tuple | list) or len(validation) not in (2, 3):
         raise TypeError(
-            f"validation must be a fraction, (X, y) or (X, y, sample_weight); got {type(validation).__name__}."
-            f"{BATCHES if as_stream(validation) is not None else ''}"
+            f"validation must be a fraction, (X, y) or (X, y, sample_weight); got {type(validation).__name__}. A "
+            f"loader, or a list of batches (X, y), is read once."
         )
     X, y, weights = (*validation, None)[:3]
     names = "validation_X validation_y validation_weight"

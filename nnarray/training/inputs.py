@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from numbers import Real
 from typing import Any, NamedTuple, TypeAlias
 
 from nnarray import kernels
-from nnarray.backends import as_data, backend_of, dtype_name, is_traced, same_place, without_record
+from nnarray.backends import as_data, backend_of, dtype_name, flag_of, is_traced, same_place, without_record
 from nnarray.caller import warn
 from nnarray.checks import refuse_narrowed, refuse_outside, refuse_overflow
 from nnarray.datasets.sources import Placed, Source, as_source
@@ -207,7 +208,7 @@ def _checked(model: Trainee, X: Any, spec: Spec, name: str, of_y: Shape) -> Arra
             f"the network takes one array; got {name}, a mapping of {', '.join(map(shown, X))}. Pass one of its "
             f"arrays, or begin the network with nn.Inputs."
         )
-    X = _array(X, name)
+    X = _array(X, name, model, spec)
     xp = same_place(model=model.theta, **{name: X})
     refuse_shape(spec.shape, tuple(X.shape), name, of_y)
     if spec.kind.name == "real":
@@ -223,14 +224,19 @@ def _checked(model: Trainee, X: Any, spec: Spec, name: str, of_y: Shape) -> Arra
     return X
 
 
-def _array(X: Any, name: str) -> Array:
+def _array(X: Any, name: str, model: Trainee, spec: Spec) -> Array:
     """`X`, an array of numbers; batches are refused with what takes them."""
     if not hasattr(type(X), "shape") and as_stream(X) is not None:  # of the type: some arrays refuse to say theirs
         raise TypeError(
             f"{name} must be an array; got batches, {shown(X)}. model.fit and model.evaluate take them; else pass "
             f"the arrays of each batch: [model.predict(X) for X, y in batches]."
         )
-    return as_data(X, name)
+    if isinstance(X, Real) and spec.shape == (1,):
+        raise TypeError(
+            f"{name} must be an array, shape (N, 1); got the number {X}. For one example of one feature, write "
+            f"nn.backend({flag_of(model.theta)!r}).asarray([[{X}]])."
+        )
+    return as_data(X, name, model.theta)
 
 
 def refuse_shape(wanted: Shape, shape: Shape, name: str, of_y: Shape = ()) -> None:
@@ -358,6 +364,18 @@ def _without_records(inputs: Inputs, given: Any, name: str, check_finite: bool) 
     if not check_finite and not is_traced(x):
         refuse_narrowed(x, without_record(as_data(given, name)), name)
     return InMemory(x)
+
+
+def joined_batches(model: Trainee, batches: Stream) -> tuple[Any, ...]:
+    """All batches of an epoch as one, on the model's device: X and y, and the weights if they have some."""
+    be = backend_of(model.theta)
+
+    def joined(parts: Sequence[Any]) -> Any:
+        if isinstance(parts[0], Mapping):
+            return {name: joined([part[name] for part in parts]) for name in parts[0]}
+        return be.xp.concat([be.asarray(part) for part in parts], axis=0)
+
+    return tuple(map(joined, zip(*batches.epoch(0), strict=True)))
 
 
 def parts_of(inputs: Inputs) -> list[Any]:
