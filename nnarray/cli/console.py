@@ -179,7 +179,9 @@ def label(metric: str) -> str:
 
 def show_details(console: Console, scores: Scores) -> None:
     """Print notes on weak scores, the scores by class, and the confusion matrix."""
-    if scores.no_better:
+    if scores.no_better == ["accuracy"]:
+        _show_that_probabilities_tell_more(console, scores)
+    elif scores.no_better:
         compared = ", ".join(
             f"{name} {a:.4g}, baseline {b:.4g}" for name, (a, b) in scores.rows.items() if name in scores.no_better
         )
@@ -214,6 +216,23 @@ def show_details(console: Console, scores: Scores) -> None:
         rows = zip(scores.classes, scores.confusion.tolist(), strict=True)
         show_table(console, ["", *predicted], [[name, *map(str, row)] for name, row in rows], predicted)
         console.print()
+
+
+def _show_that_probabilities_tell_more(console: Console, scores: Scores) -> None:
+    """Of rare classes, the most common one is the best guess for each example, though the probabilities are good."""
+    accuracy, base = scores.rows["accuracy"]
+    others = ", ".join(
+        f"{name} {scores.rows[name][0]:.4g}, baseline {scores.rows[name][1]:.4g}"
+        for name in ("cross_entropy", "roc_auc")
+        if name in scores.rows
+    )
+    console.print(
+        f"note: the accuracy is not better than always predicting {scores.baseline!r} (accuracy {accuracy:.4g}, "
+        f"baseline {base:.4g}), but the probabilities are ({others}): use them, such as those above a lower threshold "
+        f"than 0.5. To predict rare classes more often, train with --class-weight balanced; the probabilities are then "
+        f"too high.\n",
+        soft_wrap=True,
+    )
 
 
 def show_importance(console: Console, importance: Importance) -> None:

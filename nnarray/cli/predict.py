@@ -56,6 +56,10 @@ Unknown = Annotated[
 ]
 
 NAMES = {UNKNOWN: "unknown categories", MISSING: "missing entries", FAR: "far numbers"}
+BALANCED = (
+    "the classes were balanced in the training: probabilities are those of equally frequent classes, too high for rare "
+    "ones."
+)
 DType = Annotated[str | None, typer.Option("--dtype", help="Dtype of the computation; default: that of the file.")]
 
 
@@ -132,6 +136,8 @@ def predict(
         dates=dates,
     )
     errors = "skip" if skip else "raise"
+    if "class weights" in net.metadata:
+        typer.echo(f"nnarray: note: {BALANCED}", err=True)
     oddities = Oddities()
     settings: dict[str, Any] = {"unknown": unknown, "errors": errors, "scheduler": scheduler, "keep": keep or ()}
     with from_standard_input(data) as file:

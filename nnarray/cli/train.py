@@ -333,6 +333,8 @@ def train(
         grains=grains,
         scheduler=scheduler,
     )
+    if folds is not None and str(getattr(ctx.get_parameter_source("validation"), "name", "")) != "DEFAULT":
+        raise ValueError("--folds holds out each part once: leave out --validation.")
     file = archive.named_file(out)
     ctx.with_resource(files.owned(file))
     files.sweep(file)
@@ -468,7 +470,11 @@ def _show_start(console: Console, model: Model, examples: Examples, backend: str
         "target": f"{what}: {listed(inputs.classes)}" if inputs.classes else what,
         "network": f"{described_layer(model.network)}, {model.theta.shape[0]} parameters",
     }
-    show_facts(console, facts | {"note": "; ".join(examples.notes)} if examples.notes else facts)
+    show_facts(console, facts)
+    for note in examples.notes:
+        console.print(f"note: {note}", soft_wrap=True)
+    if examples.notes:
+        console.print()
     if isinstance(inputs, Rows):
         rows = inputs.preparation.describe()
         if len(rows) > SHOWN_COLUMNS:

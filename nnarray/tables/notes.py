@@ -12,6 +12,7 @@ from nnarray.tables.kinds import FEW, words_for_nothing
 ALMOST = 0.95  # fraction of different integers: some may be repeated or missing
 NUMBERS = ("number", "skewed number")
 NAMES = (*NUMBERS, "category")  # kinds that may name the rows; dates may all differ and still have information
+CODES, OFTEN, APART = 100, 10, 3  # integers that may be names: at most so many, each so often, so far apart
 LEAST = 10  # smallest number of numbered rows, as 1, 2, 3 may be a coincidence
 
 
@@ -24,9 +25,27 @@ def notes_on(name: str, column: Any, kind: str) -> list[str]:
     notes = [f"{word!r} is taken as missing in {n} of {count} entries of column {name!r}" for word, n in words.items()]
     if others := missing - sum(words.values()):
         notes.append(f"{others} of {count} entries of column {name!r} are missing")
+    if x is not None and (codes := _codes(x)):
+        notes.append(
+            f"column {name!r} has {codes} different integers, and is taken as numbers; if they are names, such as "
+            f"postcodes: --categories {name}"
+        )
     if kind in NAMES and (naming := _all_different(text) if x is None else _numbering(x)):
         notes.append(f"column {name!r} {naming}; if it only names the rows, leave it out: --drop {name}")
     return notes
+
+
+def _codes(x: np.ndarray) -> int:
+    """How many different integers there are, if they are few and far apart, as postcodes are; else 0.
+
+    Those of a count, such as rooms, stand close together.
+    """
+    x = x[~np.isnan(x)]
+    if (x != np.floor(x)).any():
+        return 0
+    different = len(np.unique(x))
+    apart = x.size > 0 and x.max() - x.min() >= APART * different
+    return different if apart and 3 <= different <= CODES and OFTEN * different <= len(x) else 0
 
 
 def _all_different(text: Any) -> str:

@@ -98,6 +98,7 @@ def test_a_test_part_is_scored_and_changes_nothing_else() -> None:
         (("--class-weight", "equal"), "unknown --class-weight 'equal'"),
         (("--target", "value", "--task", "regress", "--class-weight", "balanced"), "--class-weight is about classes"),
         (("--folds", "1"), "--folds must"),
+        (("--folds", "3", "--validation", "0.3"), "--folds holds out each part once: leave out --validation"),
         (("--folds", "400"), "--folds 400 needs at least as many examples; got 300"),
     ],
 )
@@ -200,12 +201,15 @@ def test_balanced_training_says_which_numbers_are_weighted() -> None:
     data = str(write("rows.csv", rows(rare=0.2)))
     said = run("train", data, *TRAIN, "--no-linear", "--class-weight", "balanced").stdout
     assert said.count("accuracy (weighted) ") == 6  # of each epoch, but not of the scores
-    assert "note      the classes are balanced: " in said
+    assert "note: the classes are balanced: " in said
+    said = "note: the classes were balanced in the training: probabilities are those of equally frequent classes"
+    assert said in run("predict", "model.safetensors", data).stderr
     shown = run("show", "model.safetensors").stdout
     assert "accuracy (weighted) " in shown
     assert "val_accuracy (weighted) " in shown
     assert "class weights   balanced" in shown
     assert "(weighted)" not in run("train", data, *TRAIN, "--no-linear").stdout
+    assert "balanced" not in run("predict", "model.safetensors", data).stderr
 
 
 def test_balanced_classes_find_more_of_a_rare_one() -> None:

@@ -365,6 +365,25 @@ def test_a_word_for_nothing_beside_few_integers_is_a_class(word):
     assert Preparation.known(rows, "y", "regress").sum() == 20
 
 
+def test_few_integers_that_are_far_apart_may_be_names():
+    draws = np.random.default_rng(0)
+    rows = table(
+        postcode=draws.choice([8001, 8002, 8005, 8032, 8045, 8051, 8102, 8153], 300),
+        text=[str(code) for code in draws.choice([101, 205, 330], 300)],
+        rooms=draws.integers(1, 10, 300),
+        year=draws.integers(1900, 2025, 300),
+        flag=draws.choice([0, 100], 300),
+        share=draws.choice([0.5, 20.5, 99.0], 300),
+        y=repeated(300, "a", "b"),
+    )
+    said = "different integers, and is taken as numbers; if they are names, such as postcodes: --categories"
+    assert Preparation.fit(rows, "y").notes(rows) == [
+        f"column 'postcode' has 8 {said} postcode",
+        f"column 'text' has 3 {said} text",
+    ]
+    assert Preparation.fit(rows, "y", categories=["postcode", "text"]).notes(rows) == []
+
+
 def test_a_number_of_the_row_is_reported_where_one_is_missing_or_twice():
     told = "column 'n' has a different integer in nearly every row; if it only names the rows, leave it out: --drop n"
     for n in ([None, *range(59)], [0, *range(59)]):

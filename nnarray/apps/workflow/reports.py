@@ -58,7 +58,7 @@ def draw(done: Trained, folder: Path, folded: Folded | None = None) -> Drawn:
     """Write figures: loss curve, confusion matrix or predicted over true values, importance of columns.
 
     They show examples that were not trained on, if there are any: after a cross-validation, those of all its folds. The
-    numbers are in report.json.
+    numbers are in report.json, the scores first.
     """
     figures = {"training.png": _history(done)}
     confusion = done.scores.confusion if folded is None else folded.confusion
@@ -72,7 +72,8 @@ def draw(done: Trained, folder: Path, folded: Folded | None = None) -> Drawn:
         figures["importance.png"] = _importance(columns)
     for name, figure in figures.items():
         plotting.save(figure, folder / name)
-    report = {"model": done.model.metadata, "history": dict(done.model.history)}
+    scores = {name: done.model.metadata[name] for name in ("scores", "test scores") if name in done.model.metadata}
+    report = {**scores, "model": done.model.metadata, "history": dict(done.model.history)}
     report |= {} if columns is None else {"importance": columns.to_json()}
     files.replace(folder / "report.json", lambda part: _write(part, json.dumps(report, indent=2)))
     lacks = columns is None and isinstance(done.inputs, Rows)
