@@ -95,9 +95,10 @@ def test_one_step_is_explained_with_its_numbers(screen: Screen) -> None:
     checks = screen.page.locator("#panel-explain td.ok").all_inner_texts()
     assert len(checks) == 4  # the weights and the biases of two layers
     assert screen.page.locator("#panel-explain td.bad").count() == 0
-    for width in (1280, 390):  # long lines are broken, not cut
+    lines = ".arithmetic, .arithmetic p, .formula"
+    for width, texts in ((1280, f"{lines}, .scroll"), (390, lines)):  # long ones are broken, not cut
         screen.page.set_viewport_size({"width": width, "height": 900})
-        assert screen.page.evaluate(CUT) == []
+        assert screen.page.evaluate(CUT, texts) == []
     loss = screen.store("store.explanation.loss")
     assert f"Loss = {loss:.3g}".rstrip("0") in screen.text("#panel-explain")
     example, row = 7, screen.store("store.data.train[7]")
@@ -107,7 +108,7 @@ def test_one_step_is_explained_with_its_numbers(screen: Screen) -> None:
     assert screen.store("store.explained") == example
 
 
-CUT = """[...document.querySelectorAll("#panel-explain :is(.arithmetic, .arithmetic p, .formula)")]
+CUT = """(texts) => [...document.querySelectorAll(`#panel-explain :is(${texts})`)]
   .filter(({ scrollWidth, clientWidth }) => scrollWidth > clientWidth).map((each) => each.textContent)"""
 
 
