@@ -97,7 +97,8 @@ class Optimizer(Minimiser):
         return groups_of(self.groups)
 
     def __repr__(self) -> str:
-        shown = [each for each in fields(self) if not each.metadata or getattr(self, each.name) != each.default]
+        own = [each for each in fields(self) if each.repr]
+        shown = [each for each in own if not each.metadata or getattr(self, each.name) != each.default]
         return f"{type(self).__name__}({', '.join(f'{each.name}={getattr(self, each.name)!r}' for each in shown)})"
 
     @property

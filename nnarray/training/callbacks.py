@@ -119,6 +119,7 @@ class Run:
     columns: tuple[str, ...] = ()
     """The columns that the history gets from `fit`, known before the first step."""
     _loss: Callable[[], float] | None = field(default=None, repr=False)
+    _memory: Callable[[], dict[str, Array]] | None = field(default=None, repr=False)
 
     @property
     def step(self) -> int:
@@ -137,6 +138,30 @@ class Run:
         if self._loss is None:
             raise RuntimeError("run.loss is that of a step, in on_step_end; between epochs, read run.last['loss'].")
         return self._loss()
+
+    @property
+    def memory(self) -> dict[str, Array]:
+        """A copy of the optimizer's memory: its slots, by name. An optimizer of your own may begin with them.
+
+        Raises
+        ------
+        RuntimeError
+            Before the first step and after the last one, and with "lbfgs", which keeps its memory in SciPy.
+        """
+        if self._memory is None:
+            raise RuntimeError(
+                "run.memory is the optimizer's between two steps: read it in on_epoch_end; L-BFGS has none."
+            )
+        return self._memory()
+
+    @contextmanager
+    def with_memory(self, memory: Callable[[], dict[str, Array]]) -> Generator[None]:
+        """The time in which the optimizer's memory may be asked for."""
+        self._memory = memory
+        try:
+            yield
+        finally:
+            self._memory = None
 
     @contextmanager
     def in_step(self, loss: Callable[[], float]) -> Generator[None]:

@@ -31,7 +31,8 @@ def train(context: TrainingContext) -> None:
         try:
             trainer.prove()
             trainer.watch = _watch(context, trainer)
-            _epochs(context, trainer, schedule(trainer.optimizer.lr), check)
+            with context.run.with_memory(trainer.memory):
+                _epochs(context, trainer, schedule(trainer.optimizer.lr), check)
             if context.run.epoch and trainer.scaling is not None and trainer.scaling.has_taken_none(trainer.at.slots):
                 warn(NO_STEP_TAKEN)
         finally:

@@ -68,6 +68,11 @@ class SteppedFit:
         return self.run.history
 
     @property
+    def memory(self) -> dict[str, Array]:
+        """A copy of the optimizer's memory: its slots, by name."""
+        return self._trainer.memory()
+
+    @property
     def batches(self) -> int:
         """The number of batches of an epoch."""
         return self._trainer.batches_per_epoch

@@ -210,6 +210,11 @@ class Trainer:
         """A copy of the state; slots are copied only if going back may need them, or with `whole`."""
         return self.at.copied(slots=whole or self.is_prepared or self.steps_per_epoch > 1)
 
+    def memory(self) -> dict[str, Array]:
+        """A copy of the optimizer's slots, by name."""
+        names = self.optimizer.all_slot_names
+        return {name: copy(slot) for name, slot in self.at.slots.items() if name in names}
+
     def go_back(self, saved: TrainingState) -> None:
         """Return to an earlier state, and continue with the same kind of steps."""
         self.at = saved

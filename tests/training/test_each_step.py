@@ -193,6 +193,26 @@ def test_the_loss_of_a_step_is_asked_for_in_it(host: nn.Backend) -> None:
     assert runs[0].step == 1
 
 
+@pytest.mark.once_a_library
+def test_the_memory_of_the_optimizer_is_a_copy(be: nn.Backend) -> None:
+    (X, y), seen, runs = moons(be), [], []
+
+    def look(run: nn.Run) -> None:
+        runs.append(run)
+        seen.append(run.memory)
+
+    new(be).fit(X, y, optimizer=nn.SGD(0.1, momentum=0.9), epochs=3, callbacks=[look])
+    (name,) = seen[0]
+    first, second, third = (be.to_numpy(each[name]) for each in seen)
+    assert first.shape == (new(be).theta.shape[0],)
+    assert np.abs(first - second).max() > 0
+    assert np.abs(second - third).max() > 0
+    with pytest.raises(
+        RuntimeError, match=r"run\.memory is the optimizer's between two steps: read it in on_epoch_end"
+    ):
+        _ = runs[0].memory
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

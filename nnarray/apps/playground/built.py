@@ -11,7 +11,7 @@ from nnarray.apps.playground import catalog
 from nnarray.apps.playground.checking import Wrong
 from nnarray.apps.playground.points import Examples
 from nnarray.apps.playground.settings import NetworkSettings, Settings, TrainingSettings
-from nnarray.backends import namespace
+from nnarray.backends import copy, namespace
 from nnarray.functional.layout import Layout
 from nnarray.layers import Activation, BatchNorm, Dense, Dropout
 from nnarray.network import Network
@@ -46,11 +46,11 @@ class Call:
 
 
 def _made(value: Any) -> Any:
-    return value.made if isinstance(value, Call) else value
+    return value.made if isinstance(value, Call | Name) else value
 
 
 def _code(value: Any) -> str:
-    return value.code if isinstance(value, Call) else repr(value)
+    return value.code if isinstance(value, Call | Name) else repr(value)
 
 
 # --- The network -----------------------------------------------------------------------------------------------------
@@ -167,6 +167,76 @@ class WithL1({kind}):
         weights = 1.0 if info.decays is None else xp.astype(info.decays > 0.0, theta.dtype)
         return super().apply_in(theta, gradient + self.l1 * weights * xp.sign(theta), slots, info)
 '''
+
+
+class Memory:
+    """An optimizer that begins with the memory of an earlier training, and counts its steps."""
+
+    memory: Mapping[str, Array]
+    steps: int
+
+    def slots(self, theta: Array, layout: Layout | None = None) -> Slots:
+        """Copies of those of the earlier training."""
+        own: Slots = super().slots(theta, layout)  # type: ignore[misc]
+        return own | {name: copy(slot) for name, slot in self.memory.items()}
+
+    def numbers(self, rate: float, step: int) -> dict[str, Any]:
+        """Those of a step that is counted from the first one of all."""
+        return super().numbers(rate, self.steps + step)  # type: ignore[misc]
+
+
+@cache
+def with_memory(kind: type[Optimizer]) -> type[Optimizer]:
+    """The optimizer with a memory to begin with, its last settings."""
+    memory = field(default_factory=dict[str, Array], kw_only=True, repr=False, compare=False)
+    body = {
+        "__annotations__": {"memory": "Mapping[str, Array]", "steps": "int"},
+        "memory": memory,
+        "steps": field(default=0, kw_only=True),
+    }
+    made: Any = type("WithMemory", (Memory, kind), body)
+    return dataclass(frozen=True, repr=False)(made)
+
+
+REMEMBER_CODE = '''
+memory = {}
+
+
+def remember(run):
+    """Keep the optimizer's memory for the next training."""
+    if run.epoch == run.epochs:
+        memory.update(run.memory)
+'''
+
+MEMORY_CODE = '''
+@dataclass(frozen=True, repr=False)
+class WithMemory({kind}):
+    """{kind} that begins with the memory of an earlier training, and counts its steps."""
+
+    memory: dict = field(default_factory=dict, kw_only=True, repr=False, compare=False)
+    steps: int = field(default=0, kw_only=True)
+
+    def slots(self, theta, layout=None):
+        own = {{name: xp.asarray(slot, copy=True) for name, slot in self.memory.items()}}
+        return super().slots(theta, layout) | own
+
+    def numbers(self, rate, step):
+        return super().numbers(rate, self.steps + step)
+'''
+
+
+@dataclass(frozen=True)
+class Name:
+    """A name in Python, and what it stands for here."""
+
+    code: str
+    made: Any
+
+
+def remembering(call: Call, memory: Any, steps: int) -> Call:
+    """The call of an optimizer, which begins with a memory after so many steps."""
+    own = {"memory": Name("memory", memory), "steps": steps}
+    return Call(with_memory(call.function), (), {**call.named, **own}, name="WithMemory")
 
 
 def optimizer_call(settings: TrainingSettings, lr: Any = None) -> Call:

@@ -1,10 +1,13 @@
-"""Changes of a model that training does not make: another network keeps the parameters that fit, and one is set."""
+"""What is kept from one training to the next: parameters that fit another network, and the optimizer's memory."""
 
 from __future__ import annotations
 
 import inspect
 import math
+from dataclasses import dataclass
+from typing import Any
 
+from nnarray.apps.playground.settings import TrainingSettings
 from nnarray.backends import device_of, namespace
 from nnarray.model import Model
 from nnarray.typing import Array
@@ -33,6 +36,32 @@ def set_number(model: Model, name: str, index: tuple[int, ...], value: float) ->
     count = xp.arange(math.prod(array.shape), device=device_of(array))
     position = index[0] if len(index) == 1 else index[0] * array.shape[1] + index[1]
     return model.set_params({name: xp.where(xp.reshape(count, array.shape) == position, value, array)})
+
+
+@dataclass(frozen=True)
+class Remembered:
+    """The memory of an optimizer after a training: its slots, of which parameters, and after how many steps."""
+
+    optimizer: str
+    layout: tuple[Any, ...]
+    slots: dict[str, Array]
+    steps: int
+
+    @classmethod
+    def of(cls, training: TrainingSettings, model: Model, slots: dict[str, Array], steps: int) -> Remembered:
+        """The memory that a training of the model has left."""
+        return cls(training.optimizer, _layout(model), slots, steps)
+
+    def fits(self, training: TrainingSettings, model: Model, optimizer: Any) -> bool:
+        """Whether another training of that model may begin with it: the same rule, parameters and slots."""
+        alike = (self.optimizer, self.layout) == (training.optimizer, _layout(model))
+        return alike and bool(self.slots) and {*optimizer.made.all_slot_names} == {*self.slots} and self.steps > 0
+
+
+def _layout(model: Model) -> tuple[Any, ...]:
+    """The dtype of the parameters, their names and shapes."""
+    slots = model.wiring.params.slots
+    return (model.theta.dtype, *((slot.name, slot.param.shape) for slot in slots))
 
 
 def code() -> str:

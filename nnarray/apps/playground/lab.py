@@ -14,10 +14,11 @@ from nnarray.apps.playground.built import (
     network_call,
     outputs_for,
     rate_of,
+    remembering,
     with_a_loss,
 )
 from nnarray.apps.playground.checking import Wrong
-from nnarray.apps.playground.kept import keep, set_number
+from nnarray.apps.playground.kept import Remembered, keep, set_number
 from nnarray.apps.playground.models import Start
 from nnarray.apps.playground.points import Examples, Given, examples
 from nnarray.apps.playground.record import Drawn, Loaded, Made, Record, Set, Trained
@@ -61,7 +62,7 @@ class Lab:
         self._has_new_table = False
         self.record, self.losses = Record(), list[float]()
         self._steps, self._stage, self._trained = 0, None, Trained(settings.training, "", 0)
-        self._stages = 0
+        self._stages, self._memory = 0, None
         self._draw(settings, self._examples(settings))
 
     # --- What it is -------------------------------------------------------------------------------------------------
@@ -122,7 +123,7 @@ class Lab:
             how(stage)
         except DivergenceError:
             self._trained.diverged = True
-            self._stage = None
+            self._stage = self._memory = None
             raise
         finally:
             self._note(stage)
@@ -139,18 +140,21 @@ class Lab:
         if self._stage is None:
             training = self.settings.training
             seed = (training.seed + self._stages) % 2**32
+            optimizer, earlier = checked_optimizer(training), 0
+            if self._memory is not None and self._memory.fits(training, self.model, optimizer):
+                optimizer, earlier = remembering(optimizer, self._memory.slots, self._memory.steps), self._memory.steps
             self._stage = SteppedFit(
                 self.model,
                 self.examples.X,
                 self.targets,
                 loss=self.loss,
-                optimizer=checked_optimizer(training).made,
+                optimizer=optimizer.made,
                 epochs=UNLIMITED,
                 batch_size=training.batch_size,
                 seed=seed,
             )
             self._stages += 1
-            self._trained = Trained(training, self.loss, seed, [(0, rate_of(training))])
+            self._trained = Trained(training, self.loss, seed, [(0, rate_of(training))], earlier=earlier)
             self.record.add(self._trained)
         return self._stage
 
@@ -160,6 +164,8 @@ class Lab:
             return
         if self._stage.batch:
             self.train_epoch()
+        steps = self._trained.earlier + self._stage.history.steps
+        self._memory = Remembered.of(self._trained.settings, self.model, self._stage.memory, steps)
         self._stage.release()
         self._stage = None
 
@@ -257,6 +263,7 @@ class Lab:
             self._stage.release()
         self.settings, self.examples, self.model, self.loss = settings, made, model, loss
         self._network, self._stage, self._stages, self._steps = network, None, 0, 0
+        self._memory = None
         self._table_is_used(settings)
         self.losses = []
         self.record.begin(

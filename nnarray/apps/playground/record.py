@@ -52,6 +52,8 @@ class Trained:
     seed: int
     rates: list[tuple[int, float]] = field(default_factory=list[tuple[int, float]])
     epochs: int = 0
+    earlier: int = 0
+    """The steps of the trainings before it whose memory its optimizer began with; 0 if it began with none."""
     diverged: bool = False
     """Whether the epoch after these ended it: a number became NaN or infinite."""
 

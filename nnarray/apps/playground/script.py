@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import pairwise
 
 from nnarray.apps.playground import kept
 from nnarray.apps.playground.built import (
     L1_CODE,
+    MEMORY_CODE,
     RATES_CODE,
+    REMEMBER_CODE,
     Call,
     Rates,
     is_of_one_output,
     optimizer_call,
+    remembering,
 )
 from nnarray.apps.playground.checking import Wrong
 from nnarray.apps.playground.record import LONGEST, Drawn, Entry, Loaded, Made, Record, Set, Trained
@@ -32,6 +36,7 @@ for epoch, loss in enumerate(losses, 1):
     print(epoch, repr(loss))
 """
 
+REMEMBERED = "callbacks=[remember]"
 WATCHED = "callbacks=[lambda run: None]"
 """What makes fit look at each epoch alone, as a session does: where one diverges, only that one is computed again."""
 
@@ -48,9 +53,15 @@ def script_of(record: Record, backend: str) -> str:
         raise Wrong(f"has more than {LONGEST} changes since the last reset, too many for a script; reset it.", "python")
     entries = [each for each in record.entries if not isinstance(each, Trained) or each.is_used]
     trained = [each for each in entries if isinstance(each, Trained)]
+    left = [id(before) for before, after in pairwise(trained) if after.earlier]
     target = "y_test[:, None]" if trained and is_of_one_output(trained[-1].loss) else "y_test"
-    lines = [*_definitions(entries), "losses = []", "", *(line for each in entries for line in _lines(each))]
-    needs_dataclass = any(each.settings.l1 or len(each.rates) > 1 for each in trained)
+    lines = [
+        *_definitions(entries),
+        "losses = []",
+        "",
+        *(line for each in entries for line in _lines(each, id(each) in left)),
+    ]
+    needs_dataclass = any(each.settings.l1 or len(each.rates) > 1 or each.earlier for each in trained)
     imports = "from dataclasses import dataclass, field\n\n" if needs_dataclass else ""
     if _changes(entries):
         imports = f"import math\n{imports or chr(10)}"
@@ -66,12 +77,14 @@ def _definitions(entries: Iterable[Entry]) -> Iterator[str]:
     trained = [each for each in entries if isinstance(each, Trained)]
     if any(len(each.rates) > 1 for each in trained):
         yield f"{RATES_CODE}\n"
+    if any(each.earlier for each in trained):
+        yield f"{REMEMBER_CODE}\n"
     if _changes(entries):
         yield f"\n{kept.code()}\n\n"
 
 
-def _lines(entry: Entry) -> Iterator[str]:
-    """An entry in Python."""
+def _lines(entry: Entry, is_kept: bool) -> Iterator[str]:
+    """An entry in Python; `is_kept` if the next training begins with the memory of this one."""
     match entry:
         case Made(code, precision):
             yield from (f"dtype = be.dtype({precision!r})", "X_test = y_test = None", *code, "")
@@ -86,7 +99,7 @@ def _lines(entry: Entry) -> Iterator[str]:
             yield from (f"    {name!r}: {values!r}," for name, values in numbers.items())
             yield from ("})", "")
         case Trained():
-            yield from _training(entry)
+            yield from _training(entry, is_kept)
 
 
 def _network(network: Call) -> Iterator[str]:
@@ -96,24 +109,31 @@ def _network(network: Call) -> Iterator[str]:
     yield ")"
 
 
-def _training(entry: Trained) -> Iterator[str]:
+def _training(entry: Trained, is_kept: bool) -> Iterator[str]:
     """A call of fit."""
     settings = entry.settings
+    kind = f"nn.{OPTIMIZERS[settings.optimizer].__name__}"
     if settings.l1:
-        yield L1_CODE.format(kind=f"nn.{OPTIMIZERS[settings.optimizer].__name__}")
+        yield L1_CODE.format(kind=kind)
+        yield ""
+    if entry.earlier:
+        yield MEMORY_CODE.format(kind="WithL1" if settings.l1 else kind)
         yield ""
     changed = len(entry.rates) > 1
     lr = Call(Rates, (tuple(entry.rates),), name="Rates") if changed else None
+    optimizer = optimizer_call(settings, lr)
+    if entry.earlier:
+        optimizer = remembering(optimizer, {}, entry.earlier)
     arguments = [
         "X",
         "y[:, None]" if is_of_one_output(entry.loss) else "y",
         f"loss={entry.loss!r}",
-        f"optimizer={optimizer_call(settings, lr).code}",
+        f"optimizer={optimizer.code}",
         f"epochs={entry.epochs + entry.diverged}",
         f"batch_size={settings.batch_size}",
         f"seed={entry.seed}",
         "progress=False",
-        *([WATCHED] if entry.diverged else []),
+        *([WATCHED] if entry.diverged else [REMEMBERED] if is_kept else []),
     ]
     indent = "    " if entry.diverged else ""
     if entry.diverged:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import math
@@ -14,10 +15,12 @@ import numpy as np
 from nnarray.apps.playground.catalog import EXAMPLES
 from nnarray.apps.playground.checking import Wrong
 from nnarray.names import memory, shown
+from nnarray.tables.encodings import not_ascii, readings
 
 MOST_BYTES = 8 * 2**20
 COLUMNS, CLASSES = 100, 10
 """The largest numbers of columns, and of different entries of a column of classes."""
+UTF8 = "utf-8-sig"
 NUMBER, CLASS, OTHER = "number", "class", "other"
 
 
@@ -46,17 +49,21 @@ class Table:
         That of the file; it is shown, and never used as a path.
     columns : dict of str to Column
     rows : int
+    encoding : str
+        That of a text, if it is not UTF-8.
     """
 
     name: str
     columns: dict[str, Column]
     rows: int
+    encoding: str = ""
 
     @property
     def event(self) -> dict[str, Any]:
         """The table as the page gets it."""
         facts = [column.facts for column in self.columns.values()]
-        return {"type": "table", "name": self.name, "rows": self.rows, "columns": facts}
+        other = {"encoding": self.encoding} if self.encoding else {}
+        return {"type": "table", "name": self.name, "rows": self.rows, "columns": facts, **other}
 
     @property
     def numbers(self) -> tuple[str, ...]:
@@ -100,12 +107,13 @@ def table_of(name: str, content: bytes) -> Table:
     readers = {"csv": _csv_rows, "tsv": _csv_rows, "txt": _csv_rows, "npy": _npy_rows}
     if ending not in readers:
         raise Wrong("must end in .csv, .tsv, .txt or .npy.", name)
-    names, rows = readers[ending](name, content)
+    encoding = "" if ending == "npy" else _encoding(name, content)
+    names, rows = readers[ending](name, content, encoding)
     if not rows:
         raise Wrong("has no rows below the names of its columns.", name)
     _refuse_columns(name, len(names), len(set(names)))
     columns = {each: _column(each, tuple(row[i] for row in rows)) for i, each in enumerate(names)}
-    return Table(name, columns, len(rows))
+    return Table(name, columns, len(rows), "" if encoding == UTF8 else encoding)
 
 
 def _refuse_columns(name: str, count: int, different: int | None = None) -> None:
@@ -118,12 +126,9 @@ def _refuse_path(name: str) -> None:
         raise Wrong(f"must be the name of a file, without folders; got {shown(name)}.", "name")
 
 
-def _csv_rows(name: str, content: bytes) -> tuple[list[str], list[list[str]]]:
+def _csv_rows(name: str, content: bytes, encoding: str) -> tuple[list[str], list[list[str]]]:
     """The names of the columns, and the rows."""
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        raise Wrong("is not UTF-8; save it as CSV in UTF-8.", name) from None
+    text = content.decode(encoding)
     first = text.partition("\n")[0]
     delimiter = max(",;\t", key=first.count)
     try:
@@ -142,7 +147,26 @@ def _csv_rows(name: str, content: bytes) -> tuple[list[str], list[list[str]]]:
     return names, rows[1:]
 
 
-def _npy_rows(name: str, content: bytes) -> tuple[list[str], list[list[str]]]:
+def _encoding(name: str, content: bytes) -> str:
+    """UTF-8, or UTF-16 with its mark; else the likeliest encoding of the lines that are not ASCII.
+
+    Raises
+    ------
+    Wrong
+        If no encoding fits.
+    """
+    marked = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    others = [] if marked else [*readings(not_ascii(content.splitlines(keepends=True)), "utf-8")][:1]
+    for encoding in ("utf-16" if marked else UTF8, *others):
+        try:
+            content.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+        return encoding
+    raise Wrong("is not UTF-8, and no other encoding fits; save it as CSV in UTF-8.", name)
+
+
+def _npy_rows(name: str, content: bytes, encoding: str) -> tuple[list[str], list[list[str]]]:
     file = io.BytesIO(content)
     try:
         version = np.lib.format.read_magic(file)

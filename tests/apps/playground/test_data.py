@@ -115,6 +115,30 @@ HUGE = _npy(np.ones((2, 2)))[:-32].replace(b"(2, 2)", b"(2, 9999999999)").replac
 
 
 @pytest.mark.parametrize(
+    ("text", "encoding"),
+    [
+        ("名前,身長\n太郎,170\n", "cp932"),
+        ("名前,身長\nさくら,170\n", "euc_jp"),
+        ("имя,цвет\nИван,красный\n", "cp1251"),
+        ("größe,b\n1,x\n", "cp1252"),
+        ("a,b\n1,2\n価格,3\n", "utf-8"),
+        ("a,b\n1,2\n価格,3\n", "utf-16"),
+    ],
+)
+def test_a_file_in_another_encoding_is_read(text: str, encoding: str) -> None:
+    table = table_of("a.csv", text.encode(encoding))
+    assert [*table.columns] == text.partition("\n")[0].split(",")
+    assert table.event.get("encoding", "utf-8") == encoding
+
+
+def test_an_encoding_is_decided_by_the_lines_that_are_not_ascii() -> None:
+    late = "a,b\n" + "1,2\n" * 4000 + "価格,3\n"
+    assert table_of("a.csv", late.encode("cp932")).encoding == "cp932"
+    with pytest.raises(Wrong, match="is not UTF-8, and no other encoding fits"):
+        table_of("a.csv", b"a,b\n1,\x98\xff\n")
+
+
+@pytest.mark.parametrize(
     ("name", "content", "reason"),
     [
         ("a.csv", b"x" * (MOST_BYTES + 1), "the playground takes 8.0 MiB at most"),

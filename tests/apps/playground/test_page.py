@@ -8,6 +8,7 @@ from pathlib import PurePosixPath
 
 import pytest
 
+from nnarray.apps.playground.handler import SAFE
 from tests.test_words import faults
 
 PAGE = resources.files("nnarray.apps.playground") / "page"
@@ -48,6 +49,7 @@ def test_nothing_comes_from_another_site(text: str) -> None:
 
 def test_scripts_and_styles_are_files_so_that_a_strict_policy_may_be_set() -> None:
     assert "<style" not in INDEX
+    assert "unsafe" not in SAFE["Content-Security-Policy"]
     assert not re.search(r"<script(?![^>]* src=)|\son\w+=|\sstyle=", INDEX)
     unsafe = r"\beval\(|innerHTML|insertAdjacentHTML|document\.write"
     assert not any(re.search(unsafe, each) for each in SCRIPTS.values())

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 import nnarray as nn
-from nnarray.apps.playground.record import LONGEST
+from nnarray.apps.playground.catalog import STEPPERS
+from nnarray.apps.playground.record import LONGEST, Trained
 from nnarray.apps.playground.session import Session
 from nnarray.apps.playground.settings import Settings
 from tests.processes import run_python
@@ -107,8 +108,58 @@ def test_a_table_and_a_training_that_diverged() -> None:
 
 @pytest.mark.once_a_library
 def test_on_every_backend(be: nn.Backend, monkeypatch: pytest.MonkeyPatch) -> None:
-    session = run(Session(backend=be), {"type": "step", "epochs": 2}, change(network={"layers": [{"units": 4}]}), STEP)
+    few = {"type": "step", "epochs": 2}
+    session = run(
+        Session(backend=be), few, change(network={"layers": [{"units": 4}]}), few, change(training={"l2": 0.1}), few
+    )
+    assert session.lab.record.entries[-1].earlier
     assert losses_here(session, monkeypatch) == session.lab.losses
+
+
+@pytest.mark.parametrize("name", STEPPERS)
+def test_the_optimizer_keeps_its_memory(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = change(training={"optimizer": name, "batch_size": None, "options": OPTIONS.get(name, {})})
+    as_one = change(training={"batch_size": 150})  # all examples too, so that the training stays the same
+    uninterrupted = run(Session(backend="numpy"), whole, STEP, STEP)
+    changed = run(Session(backend="numpy"), whole, STEP, as_one, STEP)
+    assert len(changed.lab.record.entries) == 4  # the second training is another one
+    assert changed.lab.losses == pytest.approx(uninterrupted.lab.losses, rel=1e-4)
+    assert losses_here(changed, monkeypatch) == changed.lab.losses
+
+
+OPTIONS = {"sgd": {"momentum": 0.9}}
+
+
+@pytest.mark.parametrize(
+    ("between", "keeps"),
+    [
+        (change(training={"l1": 0.001, "l2": 0.01}), True),
+        (change(training={"options": {"beta1": 0.8, "clip_norm": 0.5}}), True),
+        (change(training={"seed": 5}), True),
+        (change(training={"schedule": "cosine", "schedule_options": {"epochs": 9}}), True),
+        (change(data={"kind": "circles"}), True),
+        (change(network={"layers": [{"activation": "relu", "dropout": 0.1}]}), True),
+        ({"type": "weight", "name": "output.bias", "index": [0], "value": 0.5}, True),
+        (change(network={"layers": [{"units": 9}]}), False),
+        (change(network={"layers": [{"batch_norm": True}]}), False),
+        (change(network={"precision": "float64"}), False),
+        (change(training={"optimizer": "rmsprop"}), False),
+        ({"type": "reset"}, False),
+    ],
+)
+def test_when_the_memory_is_kept(between: dict[str, Any], keeps: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    session = run(Session(backend="numpy"), STEP, between, STEP, change(training={"batch_size": 64}), STEP)
+    trained = [each for each in session.lab.record.entries if isinstance(each, Trained)]
+    assert [bool(each.earlier) for each in trained] == [False, keeps, True][-len(trained) :]
+    assert losses_here(session, monkeypatch) == session.lab.losses
+
+
+def test_a_training_that_diverged_leaves_no_memory() -> None:
+    wild = change(data={"kind": "sine"}, training={"optimizer": "sgd", "options": {"lr": 1e5, "momentum": 0.9}})
+    session = run(Session(backend="numpy"), wild)
+    assert session.handle({"type": "step", "epochs": 1000})[0]["reason"] == "diverged"
+    run(session, change(training={"options": {"lr": 0.01}}), STEP)
+    assert not session.lab.record.entries[-1].earlier
 
 
 def test_a_reset_begins_the_script_again() -> None:

@@ -168,6 +168,7 @@ export function showData() {
 
 wide.addEventListener("change", () => { byId("data").querySelector("details").open = wide.matches; });
 on("settings table", showData);
+on("table", ({ encoding }) => encoding && emit("toast", t("data.encoding", { encoding })));
 on("theme", () => {
   showThumbs();
   repaintSwatches();

@@ -72,7 +72,7 @@ function show(explanation) {
 }
 
 const formulaOf = (text) => h("p.formula", {}, text);
-const arithmetic = (lines) => h("div.arithmetic", { tabIndex: 0, role: "group", "aria-label": t("explain.numbers") }, lines.join("\n"));
+const arithmetic = (lines) => h("div.arithmetic", { role: "group", "aria-label": t("explain.numbers") }, lines.map((line) => h("p", {}, line)));
 
 function numbersOf({ layer, outputs }) {
   const units = store.network.find(({ name }) => name === layer)?.units ?? outputs.length;

@@ -50,6 +50,14 @@ def test_a_file_that_is_dropped(screen: Screen) -> None:
     assert screen.store("store.data.train.length") == 45
 
 
+def test_a_file_that_is_not_utf_8(screen: Screen) -> None:
+    text = "身長,体重,名前\n" + "1.5,50,太郎\n1.7,60,花子\n" * 10
+    file = {"name": "名簿.csv", "mimeType": "text/csv", "buffer": text.encode("cp932")}
+    screen.page.locator("#data input[type=file]").set_input_files(file)
+    assert "It was read as cp932" in screen.page.wait_for_selector(".toast").inner_text()
+    screen.until(lambda: screen.store("store.data.axes") == ["身長", "体重"], "its columns")
+
+
 def test_a_file_that_is_refused_changes_nothing(screen: Screen) -> None:
     image = screen.image(".plot canvas")
     screen.page.evaluate(DROP, ["broken.csv", "a,b\n1,2\n3\n"])

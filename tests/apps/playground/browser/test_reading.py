@@ -95,6 +95,10 @@ def test_one_step_is_explained_with_its_numbers(screen: Screen) -> None:
     checks = screen.page.locator("#panel-explain td.ok").all_inner_texts()
     assert len(checks) == 4  # the weights and the biases of two layers
     assert screen.page.locator("#panel-explain td.bad").count() == 0
+    lines = ".arithmetic, .arithmetic p, .formula"
+    for width, texts in ((1280, f"{lines}, .scroll"), (390, lines)):  # long ones are broken, not cut
+        screen.page.set_viewport_size({"width": width, "height": 900})
+        assert screen.page.evaluate(CUT, texts) == []
     loss = screen.store("store.explanation.loss")
     assert f"Loss = {loss:.3g}".rstrip("0") in screen.text("#panel-explain")
     example, row = 7, screen.store("store.data.train[7]")
@@ -102,6 +106,10 @@ def test_one_step_is_explained_with_its_numbers(screen: Screen) -> None:
     screen.page.locator("#panel-explain input").press("Enter")
     screen.until(lambda: screen.store("store.explanation.inputs[0]") == pytest.approx(row[0]), "the other example")
     assert screen.store("store.explained") == example
+
+
+CUT = """(texts) => [...document.querySelectorAll(`#panel-explain :is(${texts})`)]
+  .filter(({ scrollWidth, clientWidth }) => scrollWidth > clientWidth).map((each) => each.textContent)"""
 
 
 def test_histograms_and_gradients_are_drawn(screen: Screen) -> None:

@@ -52,6 +52,7 @@ export default {
   "data.formula.hint": "For example sin(6*x), x*y, or x^2 + y^2 < 0.5",
   "data.drop": "Drop a CSV or NPY file here",
   "data.file": "Choose a file",
+  "data.encoding": "The file is not UTF-8. It was read as {encoding}. If its words look wrong, save it as UTF-8.",
   "data.draw": "Draw points",
   "data.draw.hint": "Click into the output to add points. Keys: arrows move, Enter adds.",
   "data.draw.class": "Class of new points",

@@ -51,6 +51,7 @@ export default {
   "data.formula": "x、または x と y の関数を入力",
   "data.formula.hint": "例：sin(6*x)、x*y、x^2 + y^2 < 0.5",
   "data.drop": "CSV か NPY のファイルをここにドロップ",
+  "data.encoding": "このファイルは UTF-8 ではないので、{encoding} として読み込みました。文字化けしている場合は、UTF-8 で保存し直してください。",
   "data.file": "ファイルを選ぶ",
   "data.draw": "点をかく",
   "data.draw.hint": "出力の図をクリックすると点が増えます。キーボードでは、矢印で動かし、Enter で置きます。",
