@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 
 from nnarray.backends import library_of, namespace, place
 from nnarray.recording import rules
-from nnarray.recording.tape import Tape
+from nnarray.recording.tape import Source, Tape
 from nnarray.recording.traced import Traced, set_operators, stripped, unwrapped
 from nnarray.recording.trees import in_the_form_of
 from nnarray.typing import Namespace
@@ -67,16 +67,15 @@ class Space:
             known = self.are_real[dtype] = dtype is not None and self.root.plain.isdtype(dtype, "real floating")
         return known
 
-    def refuse_others(self, arguments: tuple[Any, ...]) -> None:
-        """Raise TypeError if there is an array of another library."""
-        for x in arguments:
-            bare = stripped(x)
-            if _is_array(bare) and namespace(bare) is not self.plain:
-                raise TypeError(
-                    f"an array that is recorded by {self!r} meets one of {place(bare)}: nothing is moved silently. "
-                    f"Move one of them before, with nn.backend(...).asarray(...)."
-                )
-            self.known.add(type(x))
+    def refuse_other(self, x: Any) -> None:
+        """Raise TypeError if `x` is an array of another library; otherwise remember its type."""
+        bare = stripped(x)
+        if _is_array(bare) and namespace(bare) is not self.plain:
+            raise TypeError(
+                f"an array that is recorded by {self!r} meets one of {place(bare)}: nothing is moved silently. "
+                f"Move one of them before, with nn.backend(...).asarray(...)."
+            )
+        self.known.add(type(x))
 
     def __getattr__(self, name: str) -> Any:
         thing = getattr(self.plain, name)
@@ -127,8 +126,7 @@ def newest(arguments: Iterable[Any]) -> Tape | None:
 def record(space: Space, tape: Tape, rule: Callable[..., Any], arguments: tuple[Any, ...], settings: Any) -> Any:
     """Compute a function by its rule, and write down how its arguments' gradients come from that of its result."""
     root, traced = space.root, space.traced
-    if not root.known.issuperset(map(type, arguments)):
-        root.refuse_others(arguments)
+    known = root.known
     values, places, is_nested = [*arguments], [], False
     for i, x in enumerate(arguments):
         if type(x) is traced:
@@ -138,12 +136,17 @@ def record(space: Space, tape: Tape, rule: Callable[..., Any], arguments: tuple[
             elif x.tape is None:
                 x = values[i] = x.value
             is_nested = is_nested or type(x) is traced
+        elif type(x) not in known:
+            root.refuse_other(x)
     y, pullbacks = rule(root.inner, *(alike(root, values) if is_nested else values), **settings)
     if tape.is_closed:
         tape.refuse()
-    sources = [(arguments[i].slot, values[i].shape, values[i].dtype, pullbacks[i]) for i in places if pullbacks[i]]
+    sources: list[Source] = []
+    for i in places:
+        if pullbacks[i] is not None:
+            sources.append((arguments[i].slot, values[i].shape, values[i].dtype, pullbacks[i]))
     first = tape.slots
-    if type(y) is tuple or isinstance(y, tuple):
+    if isinstance(y, tuple):
         tape.slots += len(y)
         tape.entries.append((sources, first, [(part.shape, part.dtype) for part in y]))
         return in_the_form_of(y, [traced(part, tape, first + i) for i, part in enumerate(y)])
@@ -193,10 +196,11 @@ def _recorded(space: Space, rule: Callable[..., Any], name: str) -> Callable[...
 
     @_like(plain)
     def function(*arguments: Any, **settings: Any) -> Any:
-        for each in settings.values():
-            if isinstance(each, Traced):
-                arguments, settings = _positional(rule, arguments, settings)
-                break
+        if settings:
+            for each in settings.values():
+                if isinstance(each, Traced):
+                    arguments, settings = _positional(rule, arguments, settings)
+                    break
         tape, is_traced = None, False
         for x in arguments:
             if type(x) is traced:

@@ -92,5 +92,6 @@ def fitted(space: Any, g: Any, shape: Shape, dtype: DType) -> Any:
     if g.shape != shape:
         new = g.ndim - len(shape)
         wide = (new + i for i, size in enumerate(shape) if size == 1 and g.shape[new + i] != 1)
-        g = space.reshape(space.sum(g, axis=(*range(new), *wide)), shape)
+        g = space.sum(g, axis=(*range(new), *wide))
+        g = g if g.shape == shape else space.reshape(g, shape)
     return g if g.dtype == dtype else space.astype(g, dtype)

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Any, ClassVar, NoReturn
 
 from nnarray.backends import device_of
-from nnarray.recording.tape import Tape
 from nnarray.typing import Device, DType, Namespace, Shape
 
 # Functions of the standard under the names by which libraries hand them on.
