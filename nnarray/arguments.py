@@ -177,9 +177,9 @@ def explain_settings(cls: C) -> C:
 
 
 def explain_classes(module: str) -> None:
-    """Apply `explain_settings` to each class of this package that a module has."""
+    """Apply `explain_settings` to each class of a module, or of the package of this name, that it has."""
     for value in [*vars(sys.modules[module]).values()]:
-        if isinstance(value, type) and value.__module__.startswith("nnarray."):
+        if isinstance(value, type) and f"{value.__module__}.".startswith(f"{module}."):
             explain_settings(value)
 
 

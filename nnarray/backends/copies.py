@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from nnarray.backends.recording import without_record
 from nnarray.backends.registry import library_of, namespace
 from nnarray.typing import Array
 
 
 def copy(x: Array) -> Array:
     """A copy, without a gradient record."""
-    return namespace(x).asarray(without_record(x), copy=True)
+    owner = library_of(x)
+    return namespace(x).asarray(x, copy=True) if owner is None else owner.copied(x)
 
 
 def owned(x: Any) -> Any:

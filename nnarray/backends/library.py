@@ -119,6 +119,10 @@ class Library:
         """The array without a gradient record."""
         return x
 
+    def copied(self, x: Any) -> Any:
+        """A copy, without a gradient record."""
+        return self.namespace().asarray(self.without_record(x), copy=True)
+
     def is_differentiated(self, x: Any) -> bool:
         """Whether the library may differentiate what is computed from `x`."""
         return self.stands_in(x)

@@ -38,6 +38,9 @@ class NumPy(Library):
         vars(xp).setdefault("__getattr__", _tool)
         return xp
 
+    def copied(self, x: Any) -> Any:
+        return np.array(x)
+
     def owns(self, x: object) -> bool:
         return isinstance(x, np.ndarray | np.generic)
 

@@ -18,9 +18,17 @@ from nnarray.typing import Device, Namespace
 LIBRARIES: dict[str, Library] = {lib.name: lib for lib in (NumPy(), CuPy(), Torch(), Jax(), Strict())}
 
 
+_OWNERS: dict[type, Library] = {}  # a cache by type
+
+
 def library_of(x: object) -> Library | None:
     """The library of `x`; None if it is not an array of a known library."""
-    return next((library for library in LIBRARIES.values() if library.owns(x)), None)
+    found = _OWNERS.get(type(x))
+    if found is None:
+        found = next((library for library in LIBRARIES.values() if library.owns(x)), None)
+        if found is not None:
+            _OWNERS[type(x)] = found
+    return found
 
 
 _NAMESPACES: dict[type, Namespace] = {}  # a cache by type

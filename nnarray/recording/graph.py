@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from nnarray import kernels
 from nnarray.backends import namespace
 from nnarray.recording.tape import ORDER
-from nnarray.recording.traced import ALSO, Traced, refused, stripped
+from nnarray.recording.traced import ALSO, Traced, refused, set_operators, stripped
 from nnarray.recording.trees import in_the_form_of, leaves, mapped
 from nnarray.typing import DType, Namespace, Shape
 
@@ -126,7 +126,7 @@ class _Noted(Traced):
 
     @classmethod
     def _named(cls, function: Any) -> Any:
-        name = function.__name__.strip("_")
+        name: str = function.__name__.strip("_")
         return getattr(cls.space, ALSO.get(name, name), None) or refused(name)
 
     @classmethod
@@ -151,6 +151,9 @@ class _Space:
         self.getitem = _noting(self, "getitem", lambda x, key: x[key])
         self.put_at = _noting(self, "put_at", kernels.put)
 
+    def is_real(self, dtype: DType) -> bool:
+        return self.plain.isdtype(dtype, "real floating")
+
     def as_constant(self, y: Any) -> Any:
         return mapped(lambda x: self.traced(x) if hasattr(x, "shape") and not isinstance(x, Traced) else x, y)
 
@@ -168,7 +171,8 @@ class _Space:
 @functools.cache
 def _noted_class(plain: Namespace) -> type[_Noted]:
     space = _Space(plain)
-    space.traced = type("NotedArray", (_Noted,), {"__slots__": (), "space": space})
+    space.traced = type("NotedArray", (_Noted,), {"__slots__": ()})
+    set_operators(space.traced, space)
     return space.traced
 
 

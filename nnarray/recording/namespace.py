@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 from nnarray.backends import library_of, namespace, place
 from nnarray.recording import rules
 from nnarray.recording.tape import Source, Tape
-from nnarray.recording.traced import Traced, stripped, unwrapped
+from nnarray.recording.traced import Traced, set_operators, stripped, unwrapped
 from nnarray.recording.trees import in_the_form_of
 from nnarray.typing import Namespace
 
@@ -29,15 +29,16 @@ class Space:
     that in which rules are written (`inner`) makes plain ones, for gradients need not be recorded once more.
     """
 
-    traced: type[Traced]  # the class of its arrays
-    inner: Space
     linalg: Space
     fft: Space
 
-    def __init__(self, plain: Namespace, root: Space | None, inner: Space | None, tables: Tables) -> None:
+    def __init__(
+        self, plain: Namespace, traced: type[Traced], root: Space | None, inner: Space | None, tables: Tables
+    ) -> None:
         self.plain, self.root, self.inner = plain, root or self, inner or self
+        self.traced = traced  # the class of its arrays
         self.wraps = inner is not None
-        self._real: dict[Any, bool] = {}  # by dtype
+        self.are_real: dict[Any, bool] = {}  # by dtype
         self.known: set[type] = set()  # the classes of arguments that may be computed with
         recorded, composed = tables
         for name, rule in recorded.items():
@@ -57,25 +58,24 @@ class Space:
             return y
         if isinstance(y, tuple):
             return in_the_form_of(y, [self.as_constant(part) for part in y])
-        return self.root.traced(y) if hasattr(y, "shape") and self.is_real(getattr(y, "dtype", None)) else y
+        return self.traced(y) if hasattr(y, "shape") and self.is_real(getattr(y, "dtype", None)) else y
 
     def is_real(self, dtype: Any) -> bool:
         """Whether there are gradients with respect to arrays of this dtype; remembered, as it is asked often."""
-        known = self._real.get(dtype)
+        known = self.are_real.get(dtype)
         if known is None:
-            known = self._real[dtype] = dtype is not None and self.root.plain.isdtype(dtype, "real floating")
+            known = self.are_real[dtype] = dtype is not None and self.root.plain.isdtype(dtype, "real floating")
         return known
 
-    def refuse_others(self, arguments: tuple[Any, ...]) -> None:
-        """Raise TypeError if there is an array of another library."""
-        for x in arguments:
-            bare = stripped(x)
-            if _is_array(bare) and namespace(bare) is not self.plain:
-                raise TypeError(
-                    f"an array that is recorded by {self!r} meets one of {place(bare)}: nothing is moved silently. "
-                    f"Move one of them before, with nn.backend(...).asarray(...)."
-                )
-            self.known.add(type(x))
+    def refuse_other(self, x: Any) -> None:
+        """Raise TypeError if `x` is an array of another library; otherwise remember its type."""
+        bare = stripped(x)
+        if _is_array(bare) and namespace(bare) is not self.plain:
+            raise TypeError(
+                f"an array that is recorded by {self!r} meets one of {place(bare)}: nothing is moved silently. "
+                f"Move one of them before, with nn.backend(...).asarray(...)."
+            )
+        self.known.add(type(x))
 
     def __getattr__(self, name: str) -> Any:
         thing = getattr(self.plain, name)
@@ -93,17 +93,20 @@ class Space:
 @cache
 def _traced_class(plain: Namespace) -> type[Traced]:
     """The class of the traced arrays of a library, so that functions can be chosen by type as for other arrays."""
-    inner = Space(plain, None, None, (rules.RULES, rules.COMPOSED))
-    space = Space(plain, None, inner, (rules.RULES, rules.COMPOSED))
-    space.traced = inner.traced = type("TracedArray", (Traced,), {"__slots__": (), "space": space})
-    if hasattr(plain, "linalg"):
-        tables = rules.LINALG_RULES, rules.LINALG_COMPOSED
-        inner.linalg = Space(plain.linalg, inner, None, tables)
-        space.linalg = Space(plain.linalg, space, inner.linalg, tables)
-    if hasattr(plain, "fft"):
-        inner.fft = Space(plain.fft, inner, None, ({}, rules.FFT_COMPOSED))
-        space.fft = Space(plain.fft, space, inner.fft, ({}, rules.FFT_COMPOSED))
-    return space.traced
+    traced = type("TracedArray", (Traced,), {"__slots__": ()})
+    inner = Space(plain, traced, None, None, (rules.RULES, rules.COMPOSED))
+    space = Space(plain, traced, None, inner, (rules.RULES, rules.COMPOSED))
+    parts = {"fft": ({}, rules.FFT_COMPOSED), "linalg": (rules.LINALG_RULES, rules.LINALG_COMPOSED)}
+    traced.functions = {}
+    for name, tables in parts.items():
+        if hasattr(plain, name):
+            part = Space(getattr(plain, name), traced, inner, None, tables)
+            setattr(inner, name, part)
+            setattr(space, name, Space(getattr(plain, name), traced, space, part, tables))
+            traced.functions |= vars(getattr(space, name))
+    traced.functions |= vars(space)
+    set_operators(traced, space)
+    return traced
 
 
 def traced_class(x: Any) -> type[Traced]:
@@ -122,33 +125,36 @@ def newest(arguments: Iterable[Any]) -> Tape | None:
 
 def record(space: Space, tape: Tape, rule: Callable[..., Any], arguments: tuple[Any, ...], settings: Any) -> Any:
     """Compute a function by its rule, and write down how its arguments' gradients come from that of its result."""
-    root, values, places = space.root, [], []
-    if not root.known.issuperset(map(type, arguments)):
-        root.refuse_others(arguments)
-    is_nested = False
+    root, traced = space.root, space.traced
+    known = root.known
+    values, places, is_nested = [*arguments], [], False
     for i, x in enumerate(arguments):
-        value = x
-        if isinstance(x, Traced):
+        if type(x) is traced:
             if x.tape is tape:
-                value = x.value
-                places.append((i, x.slot))
+                places.append(i)
+                x = values[i] = x.value
             elif x.tape is None:
-                value = x.value
-            is_nested = is_nested or isinstance(value, Traced)
-        values.append(value)
-    if is_nested:
-        values = alike(root, values)
-    y, pullbacks = rule(root.inner, *values, **settings)
-    sources: list[Source] = [
-        (slot, values[i].shape, values[i].dtype, back) for i, slot in places if (back := pullbacks[i])
-    ]
-    made = root.traced
+                x = values[i] = x.value
+            is_nested = is_nested or type(x) is traced
+        elif type(x) not in known:
+            root.refuse_other(x)
+    y, pullbacks = rule(root.inner, *(alike(root, values) if is_nested else values), **settings)
+    if tape.is_closed:
+        tape.refuse()
+    sources: list[Source] = []
+    for i in places:
+        if pullbacks[i] is not None:
+            sources.append((arguments[i].slot, values[i].shape, values[i].dtype, pullbacks[i]))
+    first = tape.slots
     if isinstance(y, tuple):
-        first = tape.add(sources, [(part.shape, part.dtype) for part in y])
-        return in_the_form_of(y, [made(part, tape, first + i) for i, part in enumerate(y)])
-    if not root.is_real(y.dtype):
+        tape.slots += len(y)
+        tape.entries.append((sources, first, [(part.shape, part.dtype) for part in y]))
+        return in_the_form_of(y, [traced(part, tape, first + i) for i, part in enumerate(y)])
+    if not (root.are_real.get(y.dtype) or root.is_real(y.dtype)):
         return _without_record(space, y)
-    return made(y, tape, tape.add(sources, [(y.shape, y.dtype)]))
+    tape.slots += 1
+    tape.entries.append((sources, first, None))
+    return traced(y, tape, first)
 
 
 def _without_record(space: Space, y: Any) -> Any:
@@ -186,17 +192,20 @@ def _plain_version(space: Space, name: str, rule: Callable[..., Any]) -> Callabl
 def _recorded(space: Space, rule: Callable[..., Any], name: str) -> Callable[..., Any]:
     plain = _plain_version(space, name, rule)
 
+    traced = space.traced
+
     @_like(plain)
     def function(*arguments: Any, **settings: Any) -> Any:
-        for each in settings.values():
-            if isinstance(each, Traced):
-                arguments, settings = _positional(rule, arguments, settings)
-                break
+        if settings:
+            for each in settings.values():
+                if isinstance(each, Traced):
+                    arguments, settings = _positional(rule, arguments, settings)
+                    break
         tape, is_traced = None, False
         for x in arguments:
-            if isinstance(x, Traced):
+            if type(x) is traced:
                 is_traced, own = True, x.tape
-                if own is not None and (tape is None or own.order > tape.order):
+                if own is not tape and own is not None and (tape is None or own.order > tape.order):
                     tape = own
         if tape is not None:
             return record(space, tape, rule, arguments, settings)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 from nnarray.backends import copy, dtype_name, is_differentiated, namespace
 from nnarray.kernels.compilation import quiet
@@ -24,9 +24,12 @@ class Recorded:
         self.slots: list[int] = []
         self.arguments = arguments
         self.argnums = argnums
-        given = [mapped(constant, x) for x in arguments]  # so that their namespace records, too
+        given = list(arguments)
         for i in argnums:
             given[i] = mapped(self._variable, arguments[i])
+        for i in range(len(given)):
+            if i not in argnums:
+                given[i] = mapped(constant, given[i])  # so that their namespace records, too
         try:
             y = function(*given)
         finally:
@@ -35,9 +38,11 @@ class Recorded:
         self.aux = mapped(self.value, self.aux)
 
     def _variable(self, x: Any) -> Any:
-        slot = self.tape.new_slots()
+        slot = self.tape.slots
+        self.tape.slots += 1
         self.slots.append(slot)
-        return traced_class(differentiable(x))(unwrapped(x), self.tape, slot)
+        made = traced_class(x) if hasattr(x, "dtype") else refuse(x)
+        return made(unwrapped(x), self.tape, slot) if made.space.is_real(x.dtype) else refuse(x)
 
     def value(self, x: Any) -> Any:
         """An array without this recording."""
@@ -70,7 +75,8 @@ class Recorded:
         arrays = [x for i in self.argnums for x in leaves(self.arguments[i])]
         if arrays and given:
             given = self.tape.sweep(traced_class(arrays[0]).space.inner, given, keep=keep)
-        each = iter([self._gradient(x, given.get(slot)) for x, slot in zip(arrays, self.slots, strict=True)])
+        found = [self._gradient(x, given.get(slot)) for x, slot in zip(arrays, self.slots, strict=True)]
+        each = iter(found)
         return tuple(mapped(lambda _: next(each), self.arguments[i]) for i in self.argnums)
 
     def _gradient(self, x: Any, g: Any) -> Any:
@@ -95,23 +101,20 @@ def same_shape(x: Any, like: Any, what: str) -> None:
         raise ValueError(f"{what} must have its shape {wanted}; got {given}. Reshape it, or use xp.broadcast_to.")
 
 
-def differentiable(x: Any) -> Any:
-    """`x`, if there are gradients with respect to it.
+def refuse(x: Any) -> NoReturn:
+    """Say why there are no gradients with respect to `x`.
 
     Raises
     ------
     TypeError
-        If it is not an array of real floating numbers.
+        As it is not an array of real floating numbers.
     """
     if not hasattr(x, "dtype"):
         raise TypeError(
             f"gradients are with respect to arrays; got {shown(x)}. Make an array of it, xp.asarray(x), or choose "
             f"other arguments with argnums."
         )
-    xp = namespace(x)
-    if xp.isdtype(x.dtype, "real floating"):
-        return x
-    if xp.isdtype(x.dtype, "complex floating"):
+    if namespace(x).isdtype(x.dtype, "complex floating"):
         raise TypeError("gradients of complex numbers are not supported: pass the real and the imaginary part.")
     raise TypeError(
         f"gradients are with respect to real floating numbers; got an array of {dtype_name(x.dtype)}. Convert it, "
@@ -124,9 +127,12 @@ def constant(x: Any) -> Any:
 
     Functions that choose a faster version by the type of an argument then take the definition, which can be recorded.
     """
-    return traced_class(x)(x) if not isinstance(x, Traced) and is_real(x) else x
+    if isinstance(x, Traced) or not hasattr(x, "dtype"):
+        return x
+    made = traced_class(x)
+    return made(x) if made.space.is_real(x.dtype) else x
 
 
 def is_real(x: Any) -> bool:
     """Whether `x` is an array of real floating numbers, with respect to which there are gradients."""
-    return hasattr(x, "dtype") and namespace(x).isdtype(x.dtype, "real floating")
+    return hasattr(x, "dtype") and traced_class(x).space.is_real(x.dtype)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, TypeAlias
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn, TypeAlias
 
 from nnarray.backends import device_of, namespace
 from nnarray.typing import DType, Shape
@@ -15,8 +15,8 @@ ORDER = itertools.count()  # of the beginnings of tapes: within a nested gradien
 Source: TypeAlias = tuple[int, Shape, DType, Callable[..., Any]]
 """An argument of a recorded function: its slot, shape and dtype, and the pullback to it."""
 
-Entry: TypeAlias = tuple[list[Source], int, list[tuple[Shape, DType]]]
-"""A recorded function: its arguments, and the first slot and the kinds of its results (several, as of `eigh`)."""
+Entry: TypeAlias = tuple[list[Source], int, list[tuple[Shape, DType]] | None]
+"""A recorded function: its arguments, the first slot, and the kinds of its results if there are several."""
 
 
 class Tape:
@@ -30,29 +30,18 @@ class Tape:
         self.slots = 0
         self.is_closed = False
 
-    def new_slots(self, count: int = 1) -> int:
-        """Reserve slots, and return the first of them."""
-        first = self.slots
-        self.slots += count
-        return first
-
-    def add(self, sources: list[Source], results: list[tuple[Shape, DType]]) -> int:
-        """Record a function, and return the slot of its first result.
+    def refuse(self) -> NoReturn:
+        """Say that nothing is recorded any more.
 
         Raises
         ------
         RuntimeError
-            If the function that was differentiated has returned already.
+            As the function that was differentiated has returned already.
         """
-        if self.is_closed:
-            raise RuntimeError(
-                "an array of a gradient that is finished was used again. Return it from the function that is "
-                "differentiated (has_aux=True), or keep nn.stop_gradient(x) of it."
-            )
-        first = self.slots
-        self.slots = first + len(results)
-        self.entries.append((sources, first, results))
-        return first
+        raise RuntimeError(
+            "an array of a gradient that is finished was used again. Return it from the function that is "
+            "differentiated (has_aux=True), or keep nn.stop_gradient(x) of it."
+        )
 
     def sweep(self, space: Any, gradients: dict[int, Any], *, keep: bool) -> dict[int, Any]:
         """From gradients with respect to results to those with respect to all that they were computed from.
@@ -66,28 +55,24 @@ class Tape:
         keep : bool
             Whether the tape can be swept again. If not, each entry is freed after its use.
         """
-        for sources, first, results in self._backwards(keep=keep):
-            if len(results) == 1:
+        left = self.entries if not keep else [*self.entries]
+        while left:
+            sources, first, results = left.pop()
+            if results is None:
                 g = gradients.pop(first, None)
             else:
                 g = _filled([gradients.pop(first + i, None) for i in range(len(results))], results)
             if g is None:
                 continue
             for slot, shape, dtype, pullback in sources:
-                part = fitted(space, pullback(g), shape, dtype)
+                part = pullback(g)
+                if part.shape != shape or part.dtype != dtype:
+                    part = fitted(space, part, shape, dtype)
                 before = gradients.get(slot)
-                if before is None:
-                    gradients[slot] = part
-                else:  # not every library leaves operators to recorded arrays on the right
-                    gradients[slot] = part + before if type(part) is space.traced else before + part
+                if before is not None:  # not every library leaves operators to recorded arrays on the right
+                    part = part + before if type(part) is space.traced else before + part
+                gradients[slot] = part
         return gradients
-
-    def _backwards(self, *, keep: bool) -> Iterator[Entry]:
-        if keep:
-            yield from reversed(self.entries)
-            return
-        while self.entries:
-            yield self.entries.pop()
 
 
 def _filled(given: Sequence[Any], results: list[tuple[Shape, DType]]) -> list[Any] | None:
@@ -107,5 +92,6 @@ def fitted(space: Any, g: Any, shape: Shape, dtype: DType) -> Any:
     if g.shape != shape:
         new = g.ndim - len(shape)
         wide = (new + i for i, size in enumerate(shape) if size == 1 and g.shape[new + i] != 1)
-        g = space.reshape(space.sum(g, axis=(*range(new), *wide)), shape)
+        g = space.sum(g, axis=(*range(new), *wide))
+        g = g if g.shape == shape else space.reshape(g, shape)
     return g if g.dtype == dtype else space.astype(g, dtype)

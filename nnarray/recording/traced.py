@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import functools
 import math
-import operator
 from collections.abc import Callable
 from typing import Any, ClassVar, NoReturn
 
 from nnarray.backends import device_of
-from nnarray.recording.tape import Tape
 from nnarray.typing import Device, DType, Namespace, Shape
 
 # Functions of the standard under the names by which libraries hand them on.
@@ -74,16 +71,47 @@ def refused(name: str) -> NoReturn:
     )
 
 
-def _operator(name: str) -> Callable[[Any, Any], Any]:
-    return lambda self, other: getattr(self.space, name)(self, other)
+OPERATORS = {
+    "add": "add",
+    "and": "bitwise_and",
+    "floordiv": "floor_divide",
+    "lshift": "bitwise_left_shift",
+    "matmul": "matmul",
+    "mod": "remainder",
+    "mul": "multiply",
+    "or": "bitwise_or",
+    "pow": "pow",
+    "rshift": "bitwise_right_shift",
+    "sub": "subtract",
+    "truediv": "divide",
+    "xor": "bitwise_xor",
+}
+OTHERS = {
+    "abs": "abs",
+    "eq": "equal",
+    "ge": "greater_equal",
+    "getitem": "getitem",
+    "gt": "greater",
+    "invert": "bitwise_invert",
+    "le": "less_equal",
+    "lt": "less",
+    "ne": "not_equal",
+    "neg": "negative",
+    "pos": "positive",
+}
 
 
-def _reflected(name: str) -> Callable[[Any, Any], Any]:
-    return lambda self, other: getattr(self.space, name)(other, self)
+def set_operators(kind: Any, space: Any) -> None:
+    """Make functions of a namespace the operators of a class of traced arrays. `x += y` makes x another array."""
+    kind.space = space
+    for operator, function in (OPERATORS | OTHERS).items():
+        setattr(kind, f"__{operator}__", getattr(space, function))
+    for operator, function in OPERATORS.items():
+        setattr(kind, f"__r{operator}__", _reflected(getattr(space, function)))
 
 
-def _of_one(name: str) -> Callable[[Any], Any]:
-    return lambda self: getattr(self.space, name)(self)
+def _reflected(function: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    return lambda self, other: function(other, self)
 
 
 class Traced:
@@ -94,9 +122,10 @@ class Traced:
 
     __slots__ = ("slot", "tape", "value")
     space: ClassVar[Any]  # the traced namespace
+    functions: ClassVar[dict[str, Any]]  # all of it, with its parts, by name
     differentiates: ClassVar[bool] = True  # not where a graph is read
 
-    def __init__(self, value: Any, tape: Tape | None = None, slot: int = 0) -> None:
+    def __init__(self, value: Any, tape: Any = None, slot: int = 0) -> None:
         self.value, self.tape, self.slot = value, tape, slot
 
     # --- What an array says of itself -------------------------------------------------------------------------------
@@ -214,40 +243,11 @@ class Traced:
         TypeError
             If there is none.
         """
-        name, space = function.__name__.strip("_"), cls.space
-        parts = (vars(part) for part in (vars(space).get("fft"), vars(space).get("linalg"), space) if part is not None)
-        known = functools.reduce(operator.or_, parts)
-        found = known.get(ALSO.get(name, name))
+        name = function.__name__.strip("_")
+        found = cls.functions.get(ALSO.get(name, name))
         return found if callable(found) else refused(name)  # `fft` is a function to some, and a part here
 
-    # --- Operators: functions of the traced namespace; `x += y` makes x another array -------------------------------
-
-    __add__, __radd__ = _operator("add"), _reflected("add")
-    __sub__, __rsub__ = _operator("subtract"), _reflected("subtract")
-    __mul__, __rmul__ = _operator("multiply"), _reflected("multiply")
-    __truediv__, __rtruediv__ = _operator("divide"), _reflected("divide")
-    __floordiv__, __rfloordiv__ = _operator("floor_divide"), _reflected("floor_divide")
-    __mod__, __rmod__ = _operator("remainder"), _reflected("remainder")
-    __pow__, __rpow__ = _operator("pow"), _reflected("pow")
-    __matmul__, __rmatmul__ = _operator("matmul"), _reflected("matmul")
-    __and__, __rand__ = _operator("bitwise_and"), _reflected("bitwise_and")
-    __or__, __ror__ = _operator("bitwise_or"), _reflected("bitwise_or")
-    __xor__, __rxor__ = _operator("bitwise_xor"), _reflected("bitwise_xor")
-    __lshift__, __rlshift__ = _operator("bitwise_left_shift"), _reflected("bitwise_left_shift")
-    __rshift__, __rrshift__ = _operator("bitwise_right_shift"), _reflected("bitwise_right_shift")
-    __lt__ = _operator("less")
-    __le__ = _operator("less_equal")
-    __gt__ = _operator("greater")
-    __ge__ = _operator("greater_equal")
-    __eq__ = _operator("equal")
-    __ne__ = _operator("not_equal")
-    __neg__ = _of_one("negative")
-    __pos__ = _of_one("positive")
-    __abs__ = _of_one("abs")
-    __invert__ = _of_one("bitwise_invert")
-
-    def __getitem__(self, key: Any) -> Any:
-        return self.space.getitem(self, key)
+    # --- What changes an array makes it another one ------------------------------------------------------------------
 
     def __setitem__(self, key: Any, value: Any) -> None:
         """`x[key] = value` makes x another array; what x was computed from, and what was given, stay as they are."""

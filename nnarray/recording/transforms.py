@@ -24,7 +24,8 @@ def value_and_gradient(function: Function, argnums: Numbers = 0, *, has_aux: boo
     @functools.wraps(function)
     def value_and_gradient_of(*arguments: Any, **settings: Any) -> Any:
         numbers = _numbers(argnums, len(arguments))
-        recorded = Recorded(functools.partial(function, **settings), arguments, numbers, has_aux=has_aux)
+        called = functools.partial(function, **settings) if settings else function
+        recorded = Recorded(called, arguments, numbers, has_aux=has_aux)
         value = recorded.value(_scalar(recorded.y))
         gradients = recorded.gradients(namespace(value).ones_like(value), keep=False)
         gradient = gradients[0] if isinstance(argnums, int) else gradients
@@ -340,6 +341,8 @@ def _callable(function: Any) -> Function:
 
 
 def _numbers(argnums: Numbers, count: int) -> tuple[int, ...]:
+    if isinstance(argnums, int) and 0 <= argnums < count:
+        return (argnums,)
     numbers = (argnums,) if isinstance(argnums, int) else argnums
     if not isinstance(numbers, (tuple, list)) or not all(isinstance(i, int) for i in numbers):
         raise TypeError(f"argnums must be an integer or a tuple of integers; got {shown(argnums)}.")
