@@ -217,8 +217,8 @@ _NAMES = {
     "explanations": "explain",
     "gradients": "training_step value_and_grad",
     "layers": "GRU LSTM Activation AdaptiveAvgPool2D Auxiliary AvgPool2D BatchNorm Branches Context Conv1D Conv2D "
-    "Dense Dropout Embedding Flatten GlobalAvgPool Head Inputs Lambda LastStep Layer LayerNorm LocalResponseNorm Masked "
-    "MaxPool2D Out Param Reshape Residual Row SimpleRNN",
+    "Dense Dropout Embedding Flatten GlobalAvgPool Head Inputs Lambda LastStep Layer LayerNorm LocalResponseNorm "
+    "Masked MaxPool2D Out Param Reshape Residual Row SimpleRNN",
     "layers.kinds": "Kind Spec",
     "losses": "Loss",
     "model": "Model",

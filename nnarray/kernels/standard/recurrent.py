@@ -13,7 +13,7 @@ from nnarray.kernels.standard.linear import affine, affine_pullback
 from nnarray.kernels.standard.numerics import at_least_float32, sum_of_rows
 from nnarray.typing import Array
 
-States: TypeAlias = tuple[Array, ...]
+States: TypeAlias = tuple[Array, *tuple[Array, ...]]
 """The hidden state h, shape (batch, units), which is also the output; in an LSTM, the cell state c too."""
 Memory: TypeAlias = tuple[Array, ...]
 """What the pullback of a step reads."""
@@ -222,7 +222,8 @@ def biases(bias_ih: Array | None, bias_hh: Array | None, cell: Cell) -> tuple[Ar
 def initial(x: Array, units: int, h: Array | None, c: Array | None, cell: Cell) -> States:
     """The states before the first position."""
     zeros = namespace(x).zeros((x.shape[0], units), dtype=x.dtype, device=device_of(x))
-    return tuple(zeros if each is None else at_least_float32(each) for each in (h, c)[: cell.states])
+    first, *others = (zeros if each is None else at_least_float32(each) for each in (h, c)[: cell.states])
+    return first, *others
 
 
 def held_states(new: States, old: States, counts: Array | None) -> States:
@@ -238,7 +239,8 @@ def walked_back(
 ) -> tuple[list[Array], list[Array]]:
     """dp and dq of each position in the order of the steps, from the last step to the first."""
     xp, dps, dqs = namespace(dy), list[Array](), list[Array]()
-    dstates: States = (xp.zeros_like(dy[:, 0, :]),) * cell.states if order else ()
+    zeros = xp.zeros((dy.shape[0], dy.shape[2]), dtype=dy.dtype, device=device_of(dy))
+    dstates: States = (zeros, *(zeros,) * (cell.states - 1))
     for t, memory in zip(reversed(order), reversed(memories), strict=True):
         dh, *dc = dstates
         dstates = (dh + dy[:, t, :], *dc)
