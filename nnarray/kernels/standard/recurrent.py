@@ -39,13 +39,6 @@ class Cell:
     """Whether it reads p + q only, so that both biases can be added to p."""
 
 
-CELLS: dict[str, Cell] = {}
-
-
-def _add(name: str, gates: int, step: Any, pullback: Any, **settings: Any) -> None:
-    CELLS[name] = Cell(name, gates, step, pullback, **settings)
-
-
 def parts(x: Array, count: int) -> list[Array]:
     """The gates of the last axis, next to each other."""
     size = x.shape[-1] // count
@@ -81,7 +74,7 @@ def relu_step_pullback(dstates: States, memory: Memory) -> tuple[Array, Array, D
 def lstm_step(p: Array, q: Array, states: States) -> tuple[States, Memory]:
     """c' = f c + i g and h' = o tanh(c'), with p + q = (i, f, g, o) before their functions: logistic, and tanh for g.
 
-    The forget gate f is that of Gers, Schmidhuber & Cummins (2000), Neural Computation 12(10), 2451-2471.
+    The forget gate f: Gers, Schmidhuber & Cummins (2000), Neural Computation 12(10), 2451-2471.
     """
     xp, (_, c) = namespace(p), states
     i, f, g, o = parts(p + q, 4)
@@ -123,10 +116,15 @@ def gru_step_pullback(dstates: States, memory: Memory) -> tuple[Array, Array, Di
     return concat([dr, dz, dn], axis=-1), concat([dr, dz, dn * r], axis=-1), (dh * z,)
 
 
-_add("tanh", 1, tanh_step, tanh_step_pullback)
-_add("relu", 1, relu_step, relu_step_pullback)
-_add("lstm", 4, lstm_step, lstm_step_pullback, states=2)
-_add("gru", 3, gru_step, gru_step_pullback, takes_sum=False)
+CELLS = {
+    each.name: each
+    for each in (
+        Cell("tanh", 1, tanh_step, tanh_step_pullback),
+        Cell("relu", 1, relu_step, relu_step_pullback),
+        Cell("lstm", 4, lstm_step, lstm_step_pullback, states=2),
+        Cell("gru", 3, gru_step, gru_step_pullback, takes_sum=False),
+    )
+}
 
 
 @kernel
