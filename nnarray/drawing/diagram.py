@@ -29,6 +29,7 @@ COLOUR = {
     "convolution": BLUE,
     "dense": GREEN,
     "embedding": GREEN,
+    "recurrent": GREEN,
     "pooling": ORANGE,
     "normalisation": COLOURS[5],
     "activation": VERMILLION,

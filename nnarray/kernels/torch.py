@@ -13,6 +13,7 @@ from nnarray.backends import is_differentiated, stands_in
 from nnarray.kernels.engines import dtypes_kept
 from nnarray.kernels.standard.normalisation import normalised
 from nnarray.kernels.standard.numerics import at_least_float32_dtype
+from nnarray.kernels.standard.recurrent import Cell
 from nnarray.kernels.standard.windows import Window, cropped, padded, spread
 
 kernels.erfc.fast("torch")(torch.special.erfc)
@@ -34,6 +35,49 @@ def _is_plain(*arrays: Any) -> bool:
         and not stands_in(x)
         for x in arrays
     )
+
+
+@kernels.recurrence.fast("torch")
+def recurrence(
+    x: Any,
+    weight_ih: Any,
+    weight_hh: Any,
+    bias_ih: Any,
+    bias_hh: Any,
+    h: Any,
+    c: Any,
+    mask: Any,
+    *,
+    cell: Cell,
+    reverse: bool = False,
+    input_gradient: bool = True,
+    keep: bool = True,
+) -> Any:
+    """On the host PyTorch's own layer, and its own record of it, where all positions count."""
+    inputs = [x, weight_ih, weight_hh, *(each for each in (bias_ih, bias_hh) if each is not None)]
+    states = [x.new_zeros((x.shape[0], weight_hh.shape[0])) if each is None else each for each in (h, c)[: cell.states]]
+    settings: Any = {"cell": cell, "reverse": reverse, "input_gradient": input_gradient, "keep": keep}
+    usual = _is_plain(*inputs, *states) and x.numel() > 0 and not torch.is_inference_mode_enabled()
+    if not usual or not (mask is None or bool(mask.all())):
+        return kernels.recurrence.definition(x, weight_ih, weight_hh, bias_ih, bias_hh, h, c, mask, **settings)
+    function = getattr(torch._VF, cell.name if cell.gates > 1 else f"rnn_{cell.name}")
+    with torch.set_grad_enabled(keep):
+        inputs = [each.detach().requires_grad_(keep and (input_gradient or each is not x)) for each in inputs]
+        along = torch.flip(inputs[0], [1]) if reverse else inputs[0]
+        before = [each[None, ...] for each in states]
+        weights = [each.T if each.ndim > 1 else each for each in inputs[1:]]
+        y, *after = function(
+            along, before if len(before) > 1 else before[0], weights, bias_ih is not None, 1, 0.0, keep, False, True
+        )
+        y = torch.flip(y, [1]) if reverse else y
+
+    def pullback(dy: Any) -> Any:
+        asked = inputs if input_gradient else inputs[1:]
+        gradients = torch.autograd.grad(y, asked, dy, retain_graph=True)
+        return *(() if input_gradient else (None,)), *gradients, *((None, None) if bias_ih is None else ())
+
+    states = [each.detach()[0] for each in after]
+    return y.detach(), states[0], states[1] if cell.states == 2 else None, pullback
 
 
 def _has_no_nan(x: Any) -> bool:

@@ -146,8 +146,8 @@ class Layer:
     name: str | None = field(default=None, kw_only=True)
 
     family: ClassVar[str] = ""
-    """The family of the layer in figures and tables: "dense", "convolution", "pooling", "normalisation", "activation",
-    "dropout", "reshape", "row", "branches", "residual", "auxiliary", or "" for any other."""
+    """The family of the layer in figures and tables: "dense", "convolution", "recurrent", "pooling", "normalisation",
+    "activation", "dropout", "reshape", "row", "branches", "residual", "auxiliary", or "" for any other."""
     drawn_as: ClassVar[str] = ""
     """Its name in figures, if not that of its class. Derived classes do not inherit it, see `own`."""
     rescales: ClassVar[bool] = False

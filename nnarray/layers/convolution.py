@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -14,8 +14,13 @@ from nnarray.kernels.standard.windows import Window
 from nnarray.layers.activations import Activation, Function, activation, kept_activation
 from nnarray.layers.base import Context, Layer, Out, Param, settle
 from nnarray.layers.initializers import Initializer, kept_initializer
+from nnarray.layers.kinds import Spec
 from nnarray.layers.sliding import Pair, Sides, drawn_window, kept_pair, kept_sides, pair, placed
 from nnarray.typing import Array, Shape, Tree
+
+NOT_CAUSAL = (
+    'Its network can continue a sequence with padding="causal" and stride=1; or call the model on whole sequences.'
+)
 
 
 @dataclass(frozen=True)
@@ -145,7 +150,9 @@ class Conv1D(Layer):
     Parameters
     ----------
     filters, kernel, stride, dilation, groups : int
-    padding : "valid", "same", int or (before, after)
+    padding : "valid", "same", "causal", int or (before, after)
+        "causal" puts zeros before the signal only, as many as give an output for each position that depends on no later
+        one. With stride 1, `model.decode` can continue such a signal.
     activation, bias, init, bias_init
         As for `Conv2D`.
 
@@ -176,10 +183,17 @@ class Conv1D(Layer):
         flat = self.flat
         settle(self, activation=flat.activation, init=flat.init, bias_init=flat.bias_init)
 
+    @property
+    def before(self) -> int:
+        """The number of earlier positions that an output reads, with causal padding."""
+        return integer(self.dilation, "Conv1D dilation", 1, usual=1) * (
+            integer(self.kernel, "Conv1D kernel", 1, usual=3) - 1
+        )
+
     @cached_property
     def flat(self) -> Conv2D:
         """The same layer along the width of images that are one pixel high."""
-        sides = self.padding
+        sides = (self.before, 0) if self.padding == "causal" else self.padding
         if not isinstance(sides, str):
             sides = ((0, 0), (sides, sides) if isinstance(sides, int) else sides)
         return Conv2D(
@@ -211,17 +225,26 @@ class Conv1D(Layer):
             raise ValueError(f"expects examples of shape (length, channels); got {shape}.{more.get(len(shape), '')}")
         return self.flat.out_shape((1, *shape))[1:]
 
+    def initial_cache(self, shape: Shape, length: int) -> dict[str, Any]:
+        """The last inputs, which the next outputs read; zeros before the first one."""
+        if self.padding != "causal" or self.stride != 1:
+            raise ValueError(f"its outputs read later positions. {NOT_CAUSAL}")
+        return {"inputs": Spec((self.before, shape[1]))} if self.before else {}
+
     def multiply_adds(self, shape: Shape) -> int:
         """One multiply-add for each output and each weight of its filter."""
         return self.flat.multiply_adds((1, *shape))
 
     def forward(self, params: Tree, x: Array, ctx: Context) -> Out:
         """The outputs of `Conv2D` on images that are one pixel high, and their pullback."""
-        xp = namespace(x)
-        out = self.flat.forward({**params, "weight": params["weight"][None, ...]}, x[:, None, ...], ctx)
+        xp, layer, cache = namespace(x), self.flat, {}
+        if ctx.cache:
+            x = xp.concat([ctx.cache["inputs"], x], axis=1)
+            layer, cache = replace(layer, padding="valid"), {"inputs": x[:, -self.before :, :]}
+        out = layer.forward({**params, "weight": params["weight"][None, ...]}, x[:, None, ...], ctx)
 
         def pullback(dy: Array) -> tuple[Array | None, Tree]:
             dx, gradients = out.pullback(dy[:, None, ...])
             return None if dx is None else dx[:, 0, ...], {**gradients, "weight": gradients["weight"][0, ...]}
 
-        return Out(xp.reshape(out.y, (out.y.shape[0], *out.y.shape[2:])), pullback)
+        return Out(xp.reshape(out.y, (out.y.shape[0], *out.y.shape[2:])), pullback, cache=cache)

@@ -101,16 +101,17 @@ class _Recurrent(Layer):
         h, pullbacks, together, last = _where(mask, x), [], [], []
         for i, reverse, names in self.passes:
             together = [] if not reverse else together
-            weight_ih, weight_hh, bias_ih, bias_hh = (params.get(name) for name in names)
-            before, cell_before = self._before(ctx, i)
+            weight_ih, weight_hh, *biases = (params[name] for name in names if name in params)
+            bias_ih, bias_hh = biases or (None, None)
+            h_before, c_before = self._before(ctx, i)
             y, *states, pullback = kernels.recurrence(
                 h,
                 weight_ih,
                 weight_hh,
                 bias_ih,
                 bias_hh,
-                before,
-                cell_before,
+                h_before,
+                c_before,
                 mask,
                 cell=self.recurrence,
                 reverse=reverse,

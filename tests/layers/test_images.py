@@ -22,6 +22,7 @@ LAYERS = {
     "conv-strided": (nn.Conv2D(4, (3, 2), stride=(2, 3), padding=((1, 0), (2, 1))), (7, 8, 2)),
     "conv-dilated-grouped": (nn.Conv2D(6, 3, dilation=2, padding=2, groups=2, bias=False), (6, 5, 4)),
     "conv-pointwise": (nn.Conv2D(3, 1, activation="relu"), (3, 4, 5)),
+    "conv-1d-causal": (nn.Conv1D(3, 3, dilation=2, padding="causal", activation="tanh"), (6, 2)),
     "conv-1d": (nn.Conv1D(4, 3, stride=2, padding="same"), (7, 3)),
     "max-pool": (nn.MaxPool2D(3, 2, padding=1, ceil=True), (6, 7, 2)),
     "avg-pool": (nn.AvgPool2D(3, 2, padding=1, ceil=True, count_padding=False), (6, 7, 2)),
@@ -290,3 +291,29 @@ def test_channels_first_are_noticed():
     for shape in ((24, 24, 3), (3, 24, 12), (8, 24, 24), (3, 3, 3)):
         nn.Network(nn.Conv2D(4, 3)).init(shape)
     nn.Network(nn.Flatten(), nn.Dense(2)).init((3, 24, 24))
+
+
+def test_causal_outputs_read_no_later_position(be: nn.Backend) -> None:
+    """And the outputs of parts are those of the whole, as each part begins with the last inputs before it."""
+    rng = np.random.default_rng(0)
+    layers = nn.Conv1D(4, 3, padding="causal", activation="tanh"), nn.Conv1D(2, 2, dilation=3, padding="causal")
+    model = nn.Network(*layers, nn.Conv1D(2, 1, padding="causal")).init((9, 2), seed=0, backend=be, dtype="float32")
+    x = rng.normal(size=(2, 9, 2)).astype(np.float32)
+    y = to_host(be, model(be.asarray(x)))
+    assert y.shape == (2, 9, 2)
+    changed = x.copy()
+    changed[:, 5:] = 0.0
+    np.testing.assert_allclose(to_host(be, model(be.asarray(changed)))[:, :5], y[:, :5], atol=1e-6)
+    cache, parts = model.new_cache(2), []
+    for first, last in ((0, 1), (1, 6), (6, 9)):
+        part, cache = model.decode(be.asarray(x[:, first:last]), cache)
+        parts.append(to_host(be, part))
+    np.testing.assert_allclose(np.concatenate(parts, axis=1), y, atol=1e-5)
+
+
+def test_only_a_causal_convolution_continues_a_sequence() -> None:
+    for layer in (nn.Conv1D(2, 3, padding="same"), nn.Conv1D(2, 3, padding="causal", stride=2)):
+        with pytest.raises(ValueError, match=r'Conv1D 1 of 1: its outputs read later positions.*padding="causal"'):
+            nn.Network(layer).init((9, 2)).new_cache()
+    with pytest.raises(ValueError, match="Conv1D kernel must be an integer of at least 1; got 0"):
+        nn.Conv1D(2, 0, padding="causal")

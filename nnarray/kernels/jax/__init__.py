@@ -9,10 +9,13 @@ import jax
 
 from nnarray import kernels
 from nnarray.backends import is_traced, stands_in
+from nnarray.kernels.jax import recurrent
 from nnarray.kernels.standard.lookup import whole
 from nnarray.kernels.standard.normalisation import normalised
 from nnarray.kernels.standard.numerics import at_least_float32, at_least_float32_dtype
 from nnarray.kernels.standard.windows import Window
+
+__all__ = ["recurrent"]
 
 LAYOUT = ("NHWC", "HWIO", "NHWC")
 

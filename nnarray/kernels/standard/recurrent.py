@@ -13,7 +13,7 @@ from nnarray.kernels.standard.linear import affine, affine_pullback
 from nnarray.kernels.standard.numerics import at_least_float32, sum_of_rows
 from nnarray.typing import Array
 
-States: TypeAlias = tuple[Array, ...]
+States: TypeAlias = tuple[Array, *tuple[Array, ...]]
 """The hidden state h, shape (batch, units), which is also the output; in an LSTM, the cell state c too."""
 Memory: TypeAlias = tuple[Array, ...]
 """What the pullback of a step reads."""
@@ -37,13 +37,6 @@ class Cell:
     states: int = 1
     takes_sum: bool = True
     """Whether it reads p + q only, so that both biases can be added to p."""
-
-
-CELLS: dict[str, Cell] = {}
-
-
-def _add(name: str, gates: int, step: Any, pullback: Any, **settings: Any) -> None:
-    CELLS[name] = Cell(name, gates, step, pullback, **settings)
 
 
 def parts(x: Array, count: int) -> list[Array]:
@@ -81,7 +74,7 @@ def relu_step_pullback(dstates: States, memory: Memory) -> tuple[Array, Array, D
 def lstm_step(p: Array, q: Array, states: States) -> tuple[States, Memory]:
     """c' = f c + i g and h' = o tanh(c'), with p + q = (i, f, g, o) before their functions: logistic, and tanh for g.
 
-    The forget gate f is that of Gers, Schmidhuber & Cummins (2000), Neural Computation 12(10), 2451-2471.
+    The forget gate f: Gers, Schmidhuber & Cummins (2000), Neural Computation 12(10), 2451-2471.
     """
     xp, (_, c) = namespace(p), states
     i, f, g, o = parts(p + q, 4)
@@ -123,10 +116,15 @@ def gru_step_pullback(dstates: States, memory: Memory) -> tuple[Array, Array, Di
     return concat([dr, dz, dn], axis=-1), concat([dr, dz, dn * r], axis=-1), (dh * z,)
 
 
-_add("tanh", 1, tanh_step, tanh_step_pullback)
-_add("relu", 1, relu_step, relu_step_pullback)
-_add("lstm", 4, lstm_step, lstm_step_pullback, states=2)
-_add("gru", 3, gru_step, gru_step_pullback, takes_sum=False)
+CELLS = {
+    each.name: each
+    for each in (
+        Cell("tanh", 1, tanh_step, tanh_step_pullback),
+        Cell("relu", 1, relu_step, relu_step_pullback),
+        Cell("lstm", 4, lstm_step, lstm_step_pullback, states=2),
+        Cell("gru", 3, gru_step, gru_step_pullback, takes_sum=False),
+    )
+}
 
 
 @kernel
@@ -222,7 +220,8 @@ def biases(bias_ih: Array | None, bias_hh: Array | None, cell: Cell) -> tuple[Ar
 def initial(x: Array, units: int, h: Array | None, c: Array | None, cell: Cell) -> States:
     """The states before the first position."""
     zeros = namespace(x).zeros((x.shape[0], units), dtype=x.dtype, device=device_of(x))
-    return tuple(zeros if each is None else at_least_float32(each) for each in (h, c)[: cell.states])
+    first, *others = (zeros if each is None else at_least_float32(each) for each in (h, c)[: cell.states])
+    return first, *others
 
 
 def held_states(new: States, old: States, counts: Array | None) -> States:
@@ -238,7 +237,8 @@ def walked_back(
 ) -> tuple[list[Array], list[Array]]:
     """dp and dq of each position in the order of the steps, from the last step to the first."""
     xp, dps, dqs = namespace(dy), list[Array](), list[Array]()
-    dstates: States = (xp.zeros_like(dy[:, 0, :]),) * cell.states if order else ()
+    zeros = xp.zeros((dy.shape[0], dy.shape[2]), dtype=dy.dtype, device=device_of(dy))
+    dstates: States = (zeros, *(zeros,) * (cell.states - 1))
     for t, memory in zip(reversed(order), reversed(memories), strict=True):
         dh, *dc = dstates
         dstates = (dh + dy[:, t, :], *dc)
