@@ -189,6 +189,15 @@ def layer_norm(x: Any, weight: Any, bias: Any, *, epsilon: float) -> Any:
         y, *moments = loops.layer_norm(x.reshape(-1, x.shape[-1]), weight, bias, epsilon)
         if (moments[1] > 0).all():
             return y.reshape(x.shape), *(each.reshape(*x.shape[:-1], 1) for each in moments)
+    elif x.dtype.itemsize >= 4 and x.dtype == weight.dtype and x.size:
+        mean = np.add.reduce(x, axis=-1, keepdims=True) / x.dtype.type(x.shape[-1])
+        y = x - mean
+        inverse = 1.0 / np.sqrt(np.add.reduce(y * y, axis=-1, keepdims=True) / x.dtype.type(x.shape[-1]) + epsilon)
+        if (inverse > 0).all():
+            y *= inverse
+            y *= weight
+            y += bias
+            return y, mean, inverse
     return kernels.layer_norm.definition(x, weight, bias, epsilon=epsilon)
 
 
