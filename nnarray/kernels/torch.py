@@ -9,7 +9,6 @@ from typing import Any
 import torch
 
 from nnarray import kernels
-from nnarray.backends import stands_in
 from nnarray.kernels.engines import dtypes_kept
 from nnarray.kernels.standard.normalisation import normalised
 from nnarray.kernels.standard.numerics import at_least_float32_dtype
@@ -25,10 +24,13 @@ def softplus(x: Any) -> Any:
     return torch.logaddexp(x, torch.zeros((), dtype=x.dtype, device=x.device))
 
 
+stands_in = torch._C._functorch.is_functorch_wrapped_tensor  # of tensors as the one of backends, but hundreds a step
+
+
 def _is_plain(*arrays: Any) -> bool:
     """Whether all are on the host, in at least single precision, and nobody records or transforms what is computed."""
     return all(
-        x.device.type == "cpu"
+        x.is_cpu
         and x.dtype in (torch.float32, torch.float64)
         and not (x.requires_grad and torch.is_grad_enabled())
         and not stands_in(x)
@@ -385,8 +387,10 @@ _register("silu", torch.nn.functional.silu, torch.ops.aten.silu_backward)
 
 @kernels.affine.fast("torch")
 def affine(x: Any, weight: Any, bias: Any) -> Any:
-    """The bias added by the product."""
+    """The bias added by the product; of one row with many vectors in NumPy's memory, where loops are installed."""
     if bias is None or not _is_plain(x, weight, bias):
+        if bias is None and x.numel() == x.shape[-1] and weight.stride(0) == 1 and _is_plain(x, weight):
+            return torch.from_numpy(kernels.affine(x.detach().numpy(), weight.detach().numpy(), None))
         return kernels.affine.definition(x, weight, bias)
     return torch.addmm(bias, x.reshape(-1, x.shape[-1]), weight).reshape(*x.shape[:-1], weight.shape[1])
 

@@ -654,6 +654,14 @@ def test_functions_of_many_entries_are_the_functions(be: nn.Backend, name: str) 
     close(to_host(be, row.pullback(*kept)), want, "float32", c=400.0)
 
 
+@pytest.mark.parametrize("flag", ["numpy", "torch"])
+def test_one_row_with_many_vectors(flag: str) -> None:
+    """The scores of all tokens for the next one."""
+    be, x, vectors = nn.backend(flag), normal(1, 1, 64), normal(2**15, 64)
+    given, weight = be.asarray(x, dtype="float32"), be.asarray(vectors, dtype="float32").T
+    close(to_host(be, kernels.affine(given, weight, None)), x @ vectors.T, "float32", c=400.0)
+
+
 def test_threefry_in_blocks_is_threefry(host: nn.Backend) -> None:
     counter = np.arange(general.BLOCK * 2 + 17, dtype=np.int32)
     for g, w in zip(kernels.threefry(counter, 1, 2, 3), kernels.threefry.definition(counter, 1, 2, 3), strict=True):
