@@ -24,7 +24,10 @@ def softplus(x: Any) -> Any:
     return torch.logaddexp(x, torch.zeros((), dtype=x.dtype, device=x.device))
 
 
-stands_in = torch._C._functorch.is_functorch_wrapped_tensor  # of tensors as the one of backends, but hundreds a step
+_torch: Any = torch
+stands_in = (
+    _torch._C._functorch.is_functorch_wrapped_tensor
+)  # as the one of backends, but it is asked hundreds of times
 
 
 def _is_plain(*arrays: Any) -> bool:
