@@ -27,6 +27,7 @@ from nnarray.kernels.standard.losses import (
 )
 from nnarray.kernels.standard.normalisation import (
     batch_norm_pullback,
+    layer_norm,
     layer_norm_pullback,
     local_response,
     local_response_pullback,

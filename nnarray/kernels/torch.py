@@ -26,10 +26,16 @@ def softplus(x: Any) -> Any:
     return torch.logaddexp(x, torch.zeros((), dtype=x.dtype, device=x.device))
 
 
+_torch: Any = torch
+stands_in = (
+    _torch._C._functorch.is_functorch_wrapped_tensor
+)  # as the one of backends, but it is asked hundreds of times
+
+
 def _is_plain(*arrays: Any) -> bool:
     """Whether all are on the host, in at least single precision, and nobody records or transforms what is computed."""
     return all(
-        x.device.type == "cpu"
+        x.is_cpu
         and x.dtype in (torch.float32, torch.float64)
         and not (x.requires_grad and torch.is_grad_enabled())
         and not stands_in(x)
@@ -148,6 +154,30 @@ def _normalised_images(x: Any, epsilon: float) -> Any:
 def scale_and_shift(z: Any, weight: Any, bias: Any) -> Any:
     """In one pass."""
     return torch.addcmul(bias, z, weight)
+
+
+@kernels.layer_norm.fast("torch")
+def layer_norm(x: Any, weight: Any, bias: Any, *, epsilon: float) -> Any:
+    """On the host PyTorch's own, if no square overflows."""
+    if _is_plain(x, weight, bias) and x.numel():
+        normal = torch.native_layer_norm(x, [x.shape[-1]], weight, bias, epsilon)
+        if bool((normal[2] > 0).all()):
+            return normal
+    return kernels.layer_norm.definition(x, weight, bias, epsilon=epsilon)
+
+
+@kernels.layer_norm_pullback.fast("torch")
+def layer_norm_pullback(dy: Any, x: Any, weight: Any, mean: Any, inverse: Any) -> Any:
+    """On the host PyTorch's own, which takes the third power of 1 / deviation, if that is no extreme number."""
+    arrays = dy, x, weight, mean, inverse
+    plain = _is_plain(*arrays) and dy.numel() > 0 and len({each.dtype for each in arrays}) == 1
+    if not (plain and bool(((inverse > 1e-9) & (inverse < 1e9)).all())):
+        return kernels.layer_norm_pullback.definition(dy, x, weight, mean, inverse)
+    dy, x, weight, mean, inverse = (each.contiguous() for each in arrays)
+    gradients = torch.ops.aten.native_layer_norm_backward(
+        dy, x, [x.shape[-1]], mean, inverse, weight, torch.zeros_like(weight), [True, True, True]
+    )
+    return tuple(gradients)
 
 
 @kernels.batch_norm_pullback.fast("torch")
@@ -402,3 +432,97 @@ def inserted(x: Any, part: Any, first: Any, *, axis: int) -> Any:
         return kernels.inserted.definition(x, part, first, axis=axis)
     x.narrow(axis, first, part.shape[axis]).copy_(part)
     return x
+
+
+def _register(name: str, value: Callable[[Any], Any], pullback: Callable[[Any, Any], Any]) -> None:
+    """PyTorch's own function and its derivative on the host; they give nan where an infinity has a limit."""
+    function, of_function = kernels.TABLE[name], kernels.TABLE[f"{name}_pullback"]
+
+    @function.fast("torch")
+    def fast_value(x: Any) -> Any:
+        y = value(x) if _is_plain(x) else None
+        return y if y is not None and _has_no_nan(y) else function.definition(x)
+
+    @of_function.fast("torch")
+    def fast_pullback(dy: Any, x: Any, y: Any) -> Any:
+        dx = pullback(dy, x) if _is_plain(dy, x) else None
+        return dx if dx is not None and _has_no_nan(dx) else of_function.definition(dy, x, y)
+
+
+_gelu, _gelu_back = torch.nn.functional.gelu, torch.ops.aten.gelu_backward
+_register("gelu", _gelu, _gelu_back)
+_register(
+    "gelu_tanh",
+    lambda x: _gelu(x, approximate="tanh"),
+    lambda dy, x: _gelu_back(dy, x, approximate="tanh"),
+)
+_register("silu", torch.nn.functional.silu, torch.ops.aten.silu_backward)
+
+
+@kernels.affine.fast("torch")
+def affine(x: Any, weight: Any, bias: Any) -> Any:
+    """The bias added by the product; of one row with many vectors in NumPy's memory, where loops are installed."""
+    if bias is None or not _is_plain(x, weight, bias):
+        if bias is None and x.numel() == x.shape[-1] and weight.stride(0) == 1 and _is_plain(x, weight):
+            return torch.from_numpy(kernels.affine(x.detach().numpy(), weight.detach().numpy(), None))
+        return kernels.affine.definition(x, weight, bias)
+    return torch.addmm(bias, x.reshape(-1, x.shape[-1]), weight).reshape(*x.shape[:-1], weight.shape[1])
+
+
+_flash = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+_flash_back = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
+
+
+def _is_flash(q: Any, k: Any, v: Any, kept: Any, first: Any) -> bool:
+    """Whether PyTorch has this attention on the host."""
+    alike = q.dtype == k.dtype == v.dtype and isinstance(first, int)
+    return alike and kept is None and q.numel() > 0 and k.numel() > 0 and _is_plain(q, k, v)
+
+
+def _hidden(mask: Any, q: Any) -> Any:
+    """-inf at the keys that nobody sees, which is added to the scores."""
+    if mask is None:
+        return None
+    return torch.zeros(mask.shape, dtype=q.dtype).masked_fill_(~mask, -torch.inf)[:, None, None, :]
+
+
+def _laid_out(x: Any, heads: int) -> Any:
+    """Keys or values for each head of a group, with the features of a vector next to each other, as PyTorch reads."""
+    x = x if x.shape[1] == heads else x.repeat_interleave(heads // x.shape[1], dim=1)
+    return x if x.stride(3) == 1 else x.contiguous()
+
+
+@kernels.attention.fast("torch")
+def attention(
+    q: Any, k: Any, v: Any, mask: Any, kept: Any, *, causal: bool = False, first: Any = 0, rate: float = 0.0
+) -> Any:
+    """On the host PyTorch's own, whose queries begin with the first key if it is causal."""
+    if not _is_flash(q, k, v, kept, first) or (causal and first != 0):
+        return kernels.attention.definition(q, k, v, mask, kept, causal=causal, first=first, rate=rate)
+    q, k, v = (_laid_out(x, q.shape[1]) for x in (q, k, v))
+    return tuple(_flash(q, k, v, 0.0, causal, attn_mask=_hidden(mask, q)))
+
+
+@kernels.attention_pullback.fast("torch")
+def attention_pullback(
+    dy: Any,
+    q: Any,
+    k: Any,
+    v: Any,
+    y: Any,
+    normaliser: Any,
+    mask: Any,
+    kept: Any,
+    *,
+    causal: bool = False,
+    rate: float = 0.0,
+) -> Any:
+    """On the host PyTorch's own."""
+    if not (_is_flash(q, k, v, kept, 0) and _is_plain(dy, y, normaliser) and normaliser.dtype == q.dtype):
+        return kernels.attention_pullback.definition(dy, q, k, v, y, normaliser, mask, kept, causal=causal, rate=rate)
+    groups, heads = k.shape[1], q.shape[1]
+    dy, q, k, v, y = (_laid_out(x, heads) for x in (dy, q, k, v, y))
+    hidden = _hidden(mask, q)
+    dq, *shared = _flash_back(dy, q, k, v, y, normaliser.contiguous(), 0.0, causal, attn_mask=hidden)
+    dk, dv = (x.reshape(x.shape[0], groups, -1, *x.shape[2:]).sum(2) if heads > groups else x for x in shared)
+    return dq, dk, dv

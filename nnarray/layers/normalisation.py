@@ -157,14 +157,14 @@ class LayerNorm(Layer):
 
     def forward(self, params: Tree, x: Array, ctx: Context) -> Out:
         """The normalised inputs, and their pullback."""
-        w, axes = params["weight"], (x.ndim - 1,)
-        z, inverse, _, _ = kernels.normalise(x, axes=axes, epsilon=self.epsilon)
+        w = params["weight"]
+        y, mean, inverse = kernels.layer_norm(x, w, params["bias"], epsilon=self.epsilon)
 
         def pullback(dy: Array) -> tuple[Array, Tree]:
-            dx, dw, db = kernels.layer_norm_pullback(dy, z, w, inverse)
+            dx, dw, db = kernels.layer_norm_pullback(dy, x, w, mean, inverse)
             return dx, {"weight": dw, "bias": db}
 
-        return Out(kernels.scale_and_shift(z, w, params["bias"]), pullback)
+        return Out(y, pullback)
 
 
 def _parameter_gradients(dy: Array, z: Array) -> dict[str, Array]:

@@ -8,7 +8,6 @@ from functools import cached_property
 from typing import Any
 
 from nnarray import kernels
-from nnarray.backends import namespace
 from nnarray.checks import above_zero, in_range, integer
 from nnarray.layers.attention import MultiHeadAttention
 from nnarray.layers.base import Context, Layer, Out, settle
@@ -255,4 +254,4 @@ class Tied(Row):
             both = {"weight": gradients[first]["weight"] + dweight.T}
             return dx, {**gradients, first: {**gradients[first], **both}}
 
-        return out._replace(y=namespace(h).matmul(h, weight.T), pullback=pullback)
+        return out._replace(y=kernels.affine(h, weight.T, None), pullback=pullback)

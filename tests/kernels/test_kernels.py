@@ -408,9 +408,13 @@ CASES |= {
         case(normal(2, 3, 5, 6), normal(5, 3), normal(5, 3)),
         case(normal(2, 0, 4), normal(0, 2), normal(0, 2)),
     ],
+    "layer_norm": lambda: [
+        case(x, normal(x.shape[-1]), normal(x.shape[-1]), epsilon=1e-5)
+        for x in (normal(4, 3), normal(2, 5, 7), normal(0, 3), 3.0 + normal(300, 60), FLAT)
+    ],
     "layer_norm_pullback": lambda: [
-        case(normal(*s), normal(*s), normal(s[-1]), positive(*s[:-1], 1))
-        for s in ((4, 3), (2, 5, 7), (0, 3), (300, 40))
+        case(normal(*s), normal(*s), normal(s[-1]), normal(*s[:-1], 1), positive(*s[:-1], 1))
+        for s in ((4, 3), (2, 5, 7), (0, 3), (300, 60))
     ],
     "rms_normalise": lambda: [
         case(x, epsilon=1e-5) for x in (normal(4, 3), normal(2, 5, 7), normal(0, 3), 1e20 * normal(2, 4), FLAT)
@@ -451,7 +455,7 @@ CASES |= {
 }
 BUILT = {name: CASES[name]() for name in sorted(CASES)}
 LOSSES = {"mean_of_entries", "cross_entropy", "cross_entropy_of_labels", "reduced_cross_entropy_of_labels"}
-ALSO_WIDE = {"normalise", "rms_normalise", "attention"}
+ALSO_WIDE = {"normalise", "rms_normalise", "layer_norm", "attention"}
 EXACT = {"threefry": "int32", "words": "int32", "all_finite": "bool"}  # the dtypes of results that nobody rounds
 UPDATES = sorted(name for name in CASES if name.endswith("_update"))
 PURE = sorted(set(CASES) - {*UPDATES, "inserted"})
@@ -661,6 +665,28 @@ def test_adam_in_blocks_is_adam(host: nn.Backend) -> None:
     want = kernels.adam_update.definition(*[a.copy() for a in args], **ADAM)
     for g, w in zip(kernels.adam_update(*args, **ADAM), want, strict=True):
         close(g, w, "float64")
+
+
+@pytest.mark.parametrize("name", ["gelu", "gelu_tanh", "silu", "tanh"])
+def test_functions_of_many_entries_are_the_functions(be: nn.Backend, name: str) -> None:
+    """Where loops are compiled, they begin with more entries than the other tests have."""
+    x, dy = (each.astype(np.float32).astype(float) for each in (normal(300, 400) * 3.0, normal(300, 400)))
+    x[0, :5] = np.nan, np.inf, -np.inf, 100.0, -100.0
+    function, row = kernels.TABLE[name], FUNCTIONS[name]
+    y = function.definition(x)
+    given = [be.asarray(each, dtype="float32") for each in (dy, x, y)]
+    close(to_host(be, function(given[1])), y, "float32", c=400.0)
+    kept = (given[0], None if row.from_output else given[1], given[2])
+    want = row.pullback.definition(dy, x, y)  # type: ignore[attr-defined]
+    close(to_host(be, row.pullback(*kept)), want, "float32", c=400.0)
+
+
+@pytest.mark.parametrize("flag", ["numpy", "torch"])
+def test_one_row_with_many_vectors(flag: str) -> None:
+    """The scores of all tokens for the next one."""
+    be, x, vectors = nn.backend(flag), normal(1, 1, 64), normal(2**15, 64)
+    given, weight = be.asarray(x, dtype="float32"), be.asarray(vectors, dtype="float32").T
+    close(to_host(be, kernels.affine(given, weight, None)), x @ vectors.T, "float32", c=400.0)
 
 
 def test_threefry_in_blocks_is_threefry(host: nn.Backend) -> None:

@@ -16,11 +16,43 @@ ENTRIES = 2**18  # weights at a time: they stay in the cache between the product
 MANY = 4096  # weights from which loops pay
 
 
+class _Calls:
+    """What is between the products, in NumPy's calls; as the compiled loops have it."""
+
+    @staticmethod
+    def weights(scores: Any, normaliser: Any, seen: Any, period: int, last: int, *, known: bool) -> None:
+        """Scores, (rows, keys), become weights; row r sees the keys up to `last` + r modulo `period`."""
+        hidden = None if seen is None else np.repeat(~seen, len(scores) // len(seen), axis=0)
+        if last + 1 < scores.shape[1]:
+            later = np.arange(scores.shape[1]) > last + np.arange(len(scores))[:, None] % period
+            hidden = later if hidden is None else hidden | later
+        if hidden is not None:
+            scores[hidden] = -np.inf
+        if known:
+            np.exp(np.subtract(scores, normaliser[:, None], out=scores), out=scores)
+            return
+        largest = scores.max(axis=1)
+        largest[~np.isfinite(largest)] = 0.0
+        np.exp(np.subtract(scores, largest[:, None], out=scores), out=scores)
+        total = scores.sum(axis=1)
+        total[total == 0.0] = 1.0
+        normaliser[...] = largest + np.log(total)
+        scores /= total[:, None]
+
+    @staticmethod
+    def score_gradients(weights: Any, dweights: Any, along: Any, scale: float) -> None:
+        """Dweights, (rows, keys), become the gradients of scores."""
+        dweights -= along[:, None]
+        dweights *= weights
+        dweights *= scale
+
+
 def _loops(q: Any, k: Any, v: Any, kept: Any) -> Any:
-    """The compiled loops, if they can compute this."""
+    """The compiled loops, if they pay; None if the definition computes."""
+    if kept is not None or not q.dtype == k.dtype == v.dtype or q.dtype.itemsize < 4 or 0 in (q.size, k.size):
+        return None
     weights = math.prod(q.shape[:3]) * k.shape[2]
-    alike = q.dtype == k.dtype == v.dtype == np.float32
-    return numba_pieces("attention") if weights >= MANY and alike and kept is None else None
+    return (numba_pieces("attention") if weights >= MANY and q.dtype == np.float32 else None) or _Calls
 
 
 def _parts(q: Any, keys: int) -> Iterator[tuple[slice, slice]]:
@@ -38,14 +70,22 @@ def _grouped(x: Any, groups: int) -> Any:
     return x if x.shape[1] == groups else x.reshape(x.shape[0], groups, -1, x.shape[3])
 
 
+def _product(a: Any, b: Any) -> Any:
+    """Rows that lie one after the other, whatever the layout of a and b: they are written to as rows."""
+    return np.matmul(a, b, out=np.empty((*a.shape[:3], b.shape[3]), a.dtype))
+
+
 def _empty(like: Any) -> Any:
     """Memory in which the heads of a position lie next to each other: joining them moves nothing."""
     batch, heads, positions, size = like.shape
     return np.empty((batch, positions, heads, size), like.dtype).swapaxes(1, 2)
 
 
-def _seen(mask: Any, examples: slice, keys: int) -> Any:
-    return np.ones((1, keys), dtype=bool) if mask is None else np.ascontiguousarray(mask[examples, :keys])
+def _seen(mask: Any, examples: slice, keys: int, loops: Any) -> Any:
+    """The keys that each example sees; None for NumPy, and a row of true ones for loops, if it is all of them."""
+    if mask is None:
+        return None if loops is _Calls else np.ones((1, keys), dtype=bool)
+    return np.ascontiguousarray(mask[examples, :keys])
 
 
 @kernels.attention.fast("numpy")
@@ -58,14 +98,14 @@ def attention(
     if loops is None:
         return kernels.attention.definition(q, k, v, mask, kept, causal=causal, first=first, rate=rate)
     y, normaliser = _empty(q), np.empty(q.shape[:3], q.dtype)
-    scale = np.float32(1.0 / math.sqrt(q.shape[3]))
+    scale = q.dtype.type(1.0 / math.sqrt(q.shape[3]))
     for examples, rows in _parts(q, k.shape[2]):
         part, count = q[examples, :, rows], rows.stop - rows.start
         end = min(int(first) + rows.stop, k.shape[2]) if causal else k.shape[2]
-        scores = np.matmul(_grouped(part * scale, k.shape[1]), k[examples, :, :end].swapaxes(2, 3))
+        scores = _product(_grouped(part * scale, k.shape[1]), k[examples, :, :end].swapaxes(2, 3))
         flat, found = scores.reshape(-1, end), np.empty(part.shape[:3], q.dtype)
         last = int(first) + rows.start if causal else end
-        loops.weights(flat, found.reshape(-1), _seen(mask, examples, end), count, last, known=False)
+        loops.weights(flat, found.reshape(-1), _seen(mask, examples, end, loops), count, last, known=False)
         y[examples, :, rows] = np.matmul(scores, v[examples, :, :end]).reshape(part.shape)
         normaliser[examples, :, rows] = found
     return y, normaliser
@@ -99,12 +139,12 @@ def attention_pullback(
         end = min(rows.stop, k.shape[2]) if causal else k.shape[2]
         queries, dys = _grouped(part, groups), _grouped(dy[examples, :, rows], groups)
         keys, values = k[examples, :, :end], v[examples, :, :end]
-        weights = np.matmul(queries * np.float32(scale), keys.swapaxes(2, 3))
+        weights = _product(queries * q.dtype.type(scale), keys.swapaxes(2, 3))
         last, sizes = rows.start if causal else end, (-1, end)
         known = np.ascontiguousarray(normaliser[examples, :, rows]).reshape(-1)
-        loops.weights(weights.reshape(sizes), known, _seen(mask, examples, end), count, last, known=True)
+        loops.weights(weights.reshape(sizes), known, _seen(mask, examples, end, loops), count, last, known=True)
         dv[examples, :, :end] += np.matmul(weights.swapaxes(2, 3), dys)
-        dscores = np.matmul(dys, values.swapaxes(2, 3))
+        dscores = _product(dys, values.swapaxes(2, 3))
         aligned = np.ascontiguousarray(along[examples, :, rows]).reshape(-1)
         loops.score_gradients(weights.reshape(sizes), dscores.reshape(sizes), aligned, scale)
         dq[examples, :, rows] = np.matmul(dscores, keys).reshape(part.shape)

@@ -16,6 +16,10 @@ OWN = {"identity", "relu"}  # with nothing to do, and with loops of their own
 def _register(function: Function, value: Kernel[..., Any], pullback: Kernel[..., Any]) -> None:
     """Faster versions of one function and its pullback."""
 
+    @functools.cache
+    def reads_output(dtype: Any) -> bool:
+        return function.backward_program(dtype).reads(2)
+
     @value.fast("numpy")
     @functools.wraps(value.definition)
     def fast_value(x: Any, **options: Any) -> Any:
@@ -28,11 +32,10 @@ def _register(function: Function, value: Kernel[..., Any], pullback: Kernel[...,
     @functools.wraps(pullback.definition)
     def fast_pullback(dy: Any, x: Any, y: Any, **options: Any) -> Any:
         loops = None if options or dy.size <= BLOCK else numba_pieces("pointwise")
-        read = [y] if function.from_output else [x]
+        read = [y] if function.from_output else [x, y]  # some read both
         if not (loops and loops.takes(dy, *read)):
             return pullback.definition(dy, x, y, **options)
-        program = function.backward_program(dy.dtype)
-        return loops.of_program(program, dy, x, y if program.reads(2) else None)
+        return loops.of_program(function.backward_program(dy.dtype), dy, x, y if reads_output(dy.dtype) else None)
 
 
 for _name, _function in FUNCTIONS.items():

@@ -31,7 +31,11 @@ def chosen(mask: Any, x: Any) -> Any:
 
 @kernels.affine.fast("numpy")
 def affine(x: Any, weight: Any, bias: Any) -> Any:
-    """The bias added in place."""
+    """The bias added in place; of one row with many vectors in compiled loops, where they are installed."""
+    if x.size == x.shape[-1] and bias is None and weight.T.flags.c_contiguous:
+        loops = numba_pieces("row") if weight.size > BLOCK else None
+        if loops and loops.takes(x, weight.T):
+            return loops.scores(x, weight.T)
     y = np.matmul(x, weight)
     return y if bias is None else np.add(y, bias, out=y)
 
@@ -140,11 +144,6 @@ def normalise(x: Any, *, axes: tuple[int, ...], epsilon: float) -> Any:
 
 def _normalised(x: Any, axes: tuple[int, ...], epsilon: float) -> Any:
     """Over all axes but the last: sums as products with ones, and two passes, the second in place."""
-    if axes == (x.ndim - 1,) and x.size > CHUNK:
-        loops = numba_pieces("attention")
-        if loops and loops.takes(x):
-            z, moments = loops.normalise(x.reshape(-1, x.shape[-1]), epsilon)
-            return z.reshape(x.shape), *(each.reshape(*x.shape[:-1], 1) for each in moments)
     if axes != tuple(range(x.ndim - 1)) or not _in_rows(x):
         return normalised(x, axes=axes, epsilon=epsilon)
     rows = x.reshape(-1, x.shape[-1])
@@ -185,15 +184,36 @@ def scale_and_shift(z: Any, weight: Any, bias: Any) -> Any:
     return y
 
 
-@kernels.layer_norm_pullback.fast("numpy")
-def layer_norm_pullback(dy: Any, z: Any, weight: Any, inverse: Any) -> Any:
+@kernels.layer_norm.fast("numpy")
+@quiet
+def layer_norm(x: Any, weight: Any, bias: Any, *, epsilon: float) -> Any:
     """Compiled, where that pays."""
-    loops = numba_pieces("attention") if dy.size > CHUNK else None
-    if not (loops and loops.takes(dy, z, weight) and inverse.dtype == dy.dtype):
-        return kernels.layer_norm_pullback.definition(dy, z, weight, inverse)
+    loops = numba_pieces("layer_norm") if x.size > CHUNK else None
+    if loops and loops.takes(x, weight, bias):
+        y, *moments = loops.layer_norm(x.reshape(-1, x.shape[-1]), weight, bias, epsilon)
+        if (moments[1] > 0).all():
+            return y.reshape(x.shape), *(each.reshape(*x.shape[:-1], 1) for each in moments)
+    elif x.dtype.itemsize >= 4 and x.dtype == weight.dtype and x.size:
+        mean = np.add.reduce(x, axis=-1, keepdims=True) / x.dtype.type(x.shape[-1])
+        y = x - mean
+        inverse = 1.0 / np.sqrt(np.add.reduce(y * y, axis=-1, keepdims=True) / x.dtype.type(x.shape[-1]) + epsilon)
+        if (inverse > 0).all():
+            y *= inverse
+            y *= weight
+            y += bias
+            return y, mean, inverse
+    return kernels.layer_norm.definition(x, weight, bias, epsilon=epsilon)
+
+
+@kernels.layer_norm_pullback.fast("numpy")
+def layer_norm_pullback(dy: Any, x: Any, weight: Any, mean: Any, inverse: Any) -> Any:
+    """Compiled, where that pays."""
+    loops = numba_pieces("layer_norm") if dy.size > CHUNK else None
+    moments = [np.ascontiguousarray(each).reshape(-1) for each in (mean, inverse)]
+    if not (loops and loops.takes(dy, x, weight, *moments)):
+        return kernels.layer_norm_pullback.definition(dy, x, weight, mean, inverse)
     rows = (-1, dy.shape[-1])
-    inverse = np.ascontiguousarray(inverse).reshape(-1)
-    dx, dw, db = loops.layer_norm_pullback(dy.reshape(rows), z.reshape(rows), weight, inverse)
+    dx, dw, db = loops.layer_norm_pullback(dy.reshape(rows), x.reshape(rows), weight, *moments)
     return dx.reshape(dy.shape), dw, db
 
 

@@ -67,28 +67,49 @@ def normalise_pullback(dz: Array, z: Array, inverse: Array, *, axes: tuple[int, 
 
 
 @kernel
-def layer_norm_pullback(dy: Array, z: Array, weight: Array, inverse: Array) -> tuple[Array, Array, Array]:
-    """dx, dw and db of y = w z + b, z normalised over the last axis.
+def layer_norm(x: Array, weight: Array, bias: Array, *, epsilon: float) -> tuple[Array, Array, Array]:
+    """y = w (x - mean) / sqrt(variance + epsilon) + b over the last axis; also the mean and 1 / sqrt(...).
+
+    Parameters
+    ----------
+    x : array, shape (..., channels)
+    weight, bias : array, shape (channels,)
+
+    Returns
+    -------
+    y : array, shape (..., channels)
+    mean, inverse : array, shape (..., 1)
+        At least float32.
+
+    References
+    ----------
+    .. [1] Ba, Kiros & Hinton (2016), Layer normalization. arXiv:1607.06450.
+    """
+    z, inverse, mean, _ = normalise(x, axes=(x.ndim - 1,), epsilon=epsilon)
+    return scale_and_shift(z, weight, bias), mean, inverse
+
+
+@kernel
+def layer_norm_pullback(dy: Array, x: Array, weight: Array, mean: Array, inverse: Array) -> tuple[Array, Array, Array]:
+    """dx, dw and db of `layer_norm`, from z = (x - mean) / sqrt(variance + epsilon).
 
     dz = w dy, and dx = (dz - mean(dz) - z mean(dz z)) / sqrt(variance + epsilon); dw = sum of dy z and db = sum of dy
     over all axes but the last.
 
     Parameters
     ----------
-    dy, z : array, shape (..., channels)
+    dy, x : array, shape (..., channels)
     weight : array, shape (channels,)
-    inverse : array, shape (..., 1)
-        1 / sqrt(variance + epsilon).
-
-    References
-    ----------
-    .. [1] Ba, Kiros & Hinton (2016), Layer normalization. arXiv:1607.06450.
+    mean, inverse : array, shape (..., 1)
+        As `layer_norm` returns them.
     """
-    xp, axes = namespace(dy), tuple(range(dy.ndim - 1))
-    dx = normalise_pullback(dy * weight, z, inverse, axes=(dy.ndim - 1,))
+    xp, axes, dtype = namespace(dy), tuple(range(dy.ndim - 1)), dy.dtype
+    z = (at_least_float32(x) - mean) * inverse
     gradient = at_least_float32(dy)
-    dw, db = xp.sum(gradient * at_least_float32(z), axis=axes), xp.sum(gradient, axis=axes)
-    return dx, xp.astype(dw, dy.dtype, copy=False), xp.astype(db, dy.dtype, copy=False)
+    dx = normalise_pullback(gradient * at_least_float32(weight), z, inverse, axes=(dy.ndim - 1,))
+    dw, db = xp.sum(gradient * z, axis=axes), xp.sum(gradient, axis=axes)
+    dx, dw, db = (xp.astype(each, dtype, copy=False) for each in (dx, dw, db))
+    return dx, dw, db
 
 
 @kernel
