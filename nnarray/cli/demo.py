@@ -225,11 +225,11 @@ def pets(
 def text(
     backend: Flag = "auto",
     seed: Seed = 0,
-    epochs: Annotated[int, typer.Option("--epochs", help="Number of epochs, of 100 steps each.")] = 12,
+    epochs: Annotated[int, typer.Option("--epochs", help="Number of epochs, of 100 steps each.")] = 20,
     out: Out = None,
 ) -> None:
     """Train a small transformer on made-up tales, show what it writes while it learns, and draw its attention."""
-    integer(epochs, "--epochs", 1, usual=12)
+    integer(epochs, "--epochs", 1, usual=20)
     picture = _picture(out, "nnarray-text.png")
     be, console = backends.backend(backend), output()
     from nnarray.apps.demos import text as tales
