@@ -1103,6 +1103,10 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "a folder that is not there, for the model": (*TRAIN, "--target", "kind", "--out", "none/model.safetensors"),
     "a training that diverges": (*TRAIN, "--target", "size", "--lr", "1e30", "--optimizer", "sgd"),
     "a backend that cannot be used": ("train", "data.csv", "--target", "kind", "--backend", "torch:xyz"),
+    "an option of tables for a text": ("train", "text.txt", "--hidden", "5", "--backend", "numpy"),
+    "an option of texts for a table": (*TRAIN, "--target", "kind", "--context", "5"),
+    "a text that is too short": ("train", "text.txt", "--backend", "numpy"),
+    "no model for a prompt": ("generate", "none.safetensors", "--backend", "numpy"),
     "a port that does not exist": ("playground", "--port", "70000", "--no-browser"),
 }
 
@@ -1211,6 +1215,7 @@ def test_what_ends_a_training_leaves_the_last_good_step(host: nn.Backend, what: 
 @pytest.mark.parametrize("what", COMMANDS)
 def test_bad_commands(what: str) -> None:
     pd.DataFrame(COLUMNS).to_csv("data.csv", index=False)
+    Path("text.txt").write_text("a text of few words")
     row = ROWS[what]
     done = CliRunner().invoke(app, list(COMMANDS[what]), prog_name="nnarray")
     assert done.exit_code == int(row.error), done.output

@@ -71,7 +71,7 @@ def classes(
     epochs: Annotated[int | None, typer.Option("--epochs", help="Number of epochs; default: 500 on moons.")] = None,
     out: Out = None,
 ) -> None:
-    """Train a small network to classify points, and draw its predictions. Sub-commands: a line, a sine, images."""
+    """Train a small network to classify points, and draw its predictions. Others: a line, a sine, images, a text."""
     if ctx.invoked_subcommand:
         _refuse_options_before(ctx)
         return
@@ -216,6 +216,41 @@ def pets(
     rows = [[name, *(str(int(n)) for n in row)] for name, row in zip(pets.NAMES, fit.confusion, strict=True)]
     show_table(console, names, rows, right=names[1:])
     _save(console, picture, lambda: pets.draw_pets(fit))
+
+
+@demo.command(
+    short_help="Tales, written character by character by a small transformer.",
+    epilog="\b\nExamples:\n  nnarray demo text\n  nnarray demo text --epochs 5 --backend torch",
+)
+def text(
+    backend: Flag = "auto",
+    seed: Seed = 0,
+    epochs: Annotated[int, typer.Option("--epochs", help="Number of epochs, of 100 steps each.")] = 20,
+    out: Out = None,
+) -> None:
+    """Train a small transformer on made-up tales, show what it writes while it learns, and draw its attention."""
+    integer(epochs, "--epochs", 1, usual=20)
+    picture = _picture(out, "nnarray-text.png")
+    be, console = backends.backend(backend), output()
+    from nnarray.apps.demos import text as tales
+
+    start = tales.untrained_text(be, seed=seed)
+    facts = {
+        "backend": described(be, start.model.theta.dtype, backend),
+        "data": f"{tales.TALES} tales of a grammar, {len(start.train.tokens)} characters to train on, seed {seed}",
+        "network": f"{tales.BLOCKS} transformer blocks of {tales.HEADS} heads, {start.model.theta.shape[0]} parameters",
+        "training": f"{epochs} epochs of {tales.STEPS} batches of {tales.BATCH} x {tales.LENGTH} characters, AdamW",
+    }
+    show_facts(console, facts)
+
+    def show(epoch: int, sample: str) -> None:
+        console.print(f"after epoch {epoch}:", markup=False)
+        console.print(f"  {' / '.join(sample.splitlines())}\n", soft_wrap=True, markup=False)
+
+    with training_bar(epochs) as watch:
+        fit = tales.fit_text(start, epochs=epochs, seed=seed, show=show, watch=watch)
+    console.print(f"loss {fit.history['val_loss'][-1]:.3g} nats a character on held-out tales; {_speed(fit.history)}")
+    _save(console, picture, lambda: tales.draw_text(fit))
 
 
 # --- Before the training -------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""`nnarray train`: from a table or a folder of images to a trained network in a file."""
+"""`nnarray train`: from a table, a folder of images or a text to a trained network in a file."""
 
 from __future__ import annotations
 
@@ -52,6 +52,7 @@ from nnarray.cli.console import (
 )
 from nnarray.cli.logs import LogFile, Verbose, logged
 from nnarray.cli.standard_input import STANDARD, from_standard_input
+from nnarray.cli.texts import claim, is_text, plan_of, refuse_options_of_text, train_text
 from nnarray.layers.activations import FUNCTIONS
 from nnarray.layers.base import described as described_layer
 from nnarray.network import load
@@ -87,11 +88,12 @@ def _fraction(text: str) -> float:
 
 
 @app.command(
-    short_help="Train a network on a table or a folder of images.",
+    short_help="Train a network on a table, a folder of images or a text.",
     epilog=(
         "\b\nExamples:\n  nnarray train flowers.csv --target species --out flowers.safetensors\n"
         "  nnarray train houses.parquet --target price --drop id,street --report figures\n"
         "  nnarray train photos/ --size 64 --epochs 20 --backend cupy\n"
+        "  nnarray train book.txt --out book.safetensors\n"
         "  nnarray train flowers.csv --target species --out flowers.safetensors --epochs 200 --resume"
     ),
 )
@@ -101,7 +103,7 @@ def train(
         Path,
         typer.Argument(
             help="A .csv, .tsv (or .csv.gz, ...), .parquet, .feather, .arrow, .npz or .npy file; or a folder with a "
-            "subfolder of images for each class; -: CSV from standard input.",
+            "subfolder of images for each class; or a .txt file without --target: a text; -: CSV from standard input.",
             show_default=False,
         ),
     ],
@@ -229,6 +231,14 @@ def train(
         ),
     ] = None,
     size: Annotated[int, typer.Option("--size", help="Height and width that images are resized to.")] = 64,
+    tokenizer: Annotated[
+        str, typer.Option("--tokenizer", help="Of a text: characters, bytes, or pairs of bytes that are learned.")
+    ] = "characters",
+    vocabulary: Annotated[int, typer.Option("--vocabulary", help="The number of tokens of --tokenizer pairs.")] = 1000,
+    context: Annotated[int, typer.Option("--context", help="The number of tokens that a model of a text sees.")] = 64,
+    blocks: Annotated[int, typer.Option("--blocks", help="The number of transformer blocks for a text.")] = 4,
+    heads: Annotated[int, typer.Option("--heads", help="The number of heads of attention in each block.")] = 4,
+    features: Annotated[int, typer.Option("--features", help="The number of features of each token.")] = 128,
     skip: Skip = False,
     stream: Annotated[
         bool | None,
@@ -286,7 +296,7 @@ def train(
     log_file: LogFile = None,
     verbose: Verbose = False,
 ) -> None:
-    """Train a network on a table or a folder of images, and print its scores on held-out examples.
+    """Train a network on a table, a folder of images or a text, and print its scores on held-out examples.
 
     Numbers are standardised, categories one-hot; a missing number becomes the mean. What is needed for that is learned
     from the training part alone and saved with the network, so that `nnarray predict` takes files of the same shape.
@@ -294,6 +304,21 @@ def train(
     from nnarray.apps.workflow import reports, steps
 
     ctx.with_resource(logged(log_file, verbose))
+    if is_text(data, target):
+        text_plan = plan_of(ctx, data)
+        claim(ctx, out, resume=resume, restart=restart)
+        log.info("nnarray %s trains on %s, a text, into %s", nnarray.__version__, data, out)
+        with _advising(out):
+            train_text(
+                data,
+                text_plan,
+                backend,
+                out,
+                as_json=as_json,
+                saying=lambda model, epochs: _saying_what_is_saved(model, out, epochs),
+            )
+        return
+    refuse_options_of_text(ctx, data)
     plan = steps.Plan(
         target=tuple(target or ()),
         task=task,  # type: ignore[arg-type]  # checked there

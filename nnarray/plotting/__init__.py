@@ -31,6 +31,7 @@ from nnarray.drawing.canvas import (
 from nnarray.drawing.curves import plot_activation, plot_history, plot_metrics
 from nnarray.drawing.products import plot_product
 from nnarray.drawing.sheets import plot_confusion, plot_filters, plot_images, plot_pictures
+from nnarray.plotting.attention import plot_attention
 from nnarray.plotting.film import Film
 from nnarray.plotting.fit import plot_fit
 from nnarray.plotting.histograms import plot_activation_histograms, plot_weight_histograms

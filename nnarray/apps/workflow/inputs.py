@@ -291,6 +291,8 @@ def inputs_of(metadata: dict[str, Any], name: str) -> Inputs:
             f"{name} has no description of its data: it was not trained by `nnarray train`. Use it from Python: "
             f"nn.load({name}).predict(X)."
         )
+    if noted.get("kind") == "text":
+        raise ValueError(f"{name} is a model of text, which continues a prompt: use nnarray generate {name}.")
     try:
         if noted.get("kind") == Rows.kind:
             return Rows(Preparation.from_json(noted.get("preparation")), TextFormat.from_json(noted.get("text")))
