@@ -733,6 +733,62 @@ def in_a_folder(name: str, call: Callable[[Bench], object]) -> Case:
     return case
 
 
+def onnx_file(make: Callable[[Any, Any], Any]) -> Case:
+    """The loading of a file, made with the functions of the tests of ONNX files."""
+
+    def case(b: Bench) -> Call:
+        pytest.importorskip("onnx")
+        graphs, safety = (importlib.import_module(f"tests.onnx.{name}") for name in ("graphs", "test_safety"))
+        graphs.saved(Path(), make(graphs, safety))
+        return lambda: nn.load_onnx("m.onnx")
+
+    return case
+
+
+def small_onnx(b: Bench) -> str:
+    pytest.importorskip("onnx")
+    graphs = importlib.import_module("tests.onnx.graphs")
+    return str(graphs.saved(Path(), graphs.perceptron()))
+
+
+def no_onnx_file(b: Bench) -> Call:
+    Path("m.onnx").write_bytes(b"not a model")
+    return lambda: nn.load_onnx("m.onnx")
+
+
+def input_left_out(b: Bench) -> Call:
+    program = nn.onnx.read(small_onnx(b))
+    return lambda: program({"X": np.ones((2, 3), dtype="float32")})
+
+
+def relu_of(g: Any, shape: Any, **more: Any) -> Any:
+    return g.model([g.node("Relu", ["x"], ["y"])], [g.value("x", shape)], [g.value("y")], **more)
+
+
+ONNX: dict[str, Case] = {
+    "an ONNX file that is no such file": no_onnx_file,
+    "an operator that is not known": onnx_file(
+        lambda g, _: g.model(
+            [g.node("Scale", ["x"], ["y"], domain="com.example")],
+            [g.value("x", ["n", 2])],
+            [g.value("y")],
+            domains={"com.example": 1},
+        )
+    ),
+    "a constant without its numbers": onnx_file(lambda _, s: s.declared([2**15, 2**14])),
+    "a cycle in a graph": onnx_file(lambda g, s: s.of_nodes(g.node("Relu", ["y"], ["y"]))),
+    "constants in a file elsewhere": onnx_file(lambda _, s: s.outside("../secret.bin")),
+    "a newer version of the operators": onnx_file(lambda g, _: relu_of(g, ["n", 2], opset=99)),
+    "a graph whose shapes are open": onnx_file(lambda g, _: relu_of(g, ["n", "t", 3])),
+    "an input without a batch axis": onnx_file(
+        lambda g, _: g.model([g.node("Relu", ["s"], ["y"])], [g.value("s", [])], [g.value("y", [])])
+    ),
+    "an output that a file does not have": lambda b: (lambda path: lambda: nn.load_onnx(path, output="z"))(
+        small_onnx(b)
+    ),
+    "an input of a program left out": input_left_out,
+}
+
 FILES: dict[str, Case] = {
     "no such file": lambda b: lambda: nn.load("none.safetensors"),
     "a folder": in_a_folder("folder.safetensors", lambda b: nn.load("folder.safetensors")),
@@ -1129,7 +1185,7 @@ PLAYGROUND: dict[str, Case] = {
     ),
 }
 
-ONCE = {**DATA_OF_ONE, **SETTINGS, **FILES, **TABLES, **IMAGES, **TEXTS, **BACKENDS, **PLAYGROUND}
+ONCE = {**DATA_OF_ONE, **SETTINGS, **FILES, **ONNX, **TABLES, **IMAGES, **TEXTS, **BACKENDS, **PLAYGROUND}
 
 
 # --- The tests of the page -------------------------------------------------------------------------------------------

@@ -209,8 +209,7 @@ class Lowered:
         stage = _Late(lambda window: self.engine.convolution(filters, bias, window, groups, FUNCTIONS[name]))
 
         def window(x: Any) -> Window:
-            given = (settings.get(each) for each in ("strides", "dilations", "pads"))
-            return _window(x, weight.shape[2:], *given, settings.get("auto_pad", "NOTSET"), ceil=False)
+            return _window(x, weight.shape[2:], settings)
 
         return self._placed(Parts(stage, source, window, lambda x: count), to)
 
@@ -221,9 +220,7 @@ class Lowered:
         self.is_last.add(to)
 
         def window(x: Any) -> Window:
-            given = (settings.get(each) for each in ("strides", "dilations", "pads"))
-            ceil = bool(settings.get("ceil_mode"))
-            return _window(x, settings["kernel_shape"], *given, settings.get("auto_pad", "NOTSET"), ceil=ceil)
+            return _window(x, settings["kernel_shape"], settings)
 
         stage = _Late(self.engine.max_pool)
         return self._placed(Parts(stage, step.inputs[0], window, lambda x: int(x.shape[3])), to)
@@ -268,7 +265,7 @@ class Lowered:
         freed = {part.source for part in parts if part is not None and self.reader[part.source] <= at} & self.held
 
         def action(values: Values) -> None:
-            sources = [None if part is None else self._as_last(values, part.source) for part in parts]
+            sources: list[Any] = [None if part is None else self._as_last(values, part.source) for part in parts]
             sizes = [
                 values[slot].shape[3] if part is None else part.channels(x)
                 for slot, part, x in zip(step.inputs, parts, sources, strict=True)
@@ -349,10 +346,11 @@ def _copied(x: Any) -> Any:
     return xp.reshape(xp.reshape(x, (-1,)), tuple(x.shape))
 
 
-def _window(x: Any, size: Any, strides: Any, dilations: Any, pads: Any, auto_pad: str, *, ceil: bool) -> Window:
-    """The window over images with channels last."""
-    shape = x.shape[1:3]
-    windows = Windows.over(shape, size, strides, dilations, pads, auto_pad, ceil=ceil)
+def _window(x: Any, size: Any, settings: Mapping[str, Any]) -> Window:
+    """The window over images with channels last, from the settings of an operator."""
+    shape, ceil = x.shape[1:3], bool(settings.get("ceil_mode"))
+    strides, dilations, pads = (settings.get(each) for each in ("strides", "dilations", "pads"))
+    windows = Windows.over(shape, size, strides, dilations, pads, settings.get("auto_pad", "NOTSET"), ceil=ceil)
     rows, columns = windows.padding_for(shape) if ceil else windows.pads
     (height, width), (down, across), (tall, wide) = windows.size, windows.stride, windows.dilation
     return Window((height, width), (down, across), (rows, columns), (tall, wide))

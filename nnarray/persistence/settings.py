@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import MISSING, fields, is_dataclass
-from importlib import import_module
 from numbers import Integral, Real
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from nnarray import layers, losses, summed
 from nnarray.arguments import explain_settings
@@ -22,8 +21,6 @@ KNOWN: dict[str, type] = {}
 """The classes that a file may use."""
 TENSOR = "tensor"
 """In the place of a constant array: its name in the file follows."""
-LATER = {"OnnxGraph": "nnarray.onnx.layer"}
-"""Those of this package that are imported when a network has one."""
 
 
 def register(cls: C) -> C:
@@ -73,10 +70,12 @@ for _module, _base in _BASES:
 
 
 def _known(name: Any) -> type | None:
-    """The class of that name."""
-    if isinstance(name, str) and name in LATER and name not in KNOWN:
-        register(getattr(import_module(LATER[name]), name))
-    return KNOWN.get(name)
+    """The class of that name; the layer of graphs is imported when a network has one, with its many operators."""
+    if name == "OnnxGraph" and name not in KNOWN:
+        from nnarray.onnx.layer import OnnxGraph
+
+        register(OnnxGraph)
+    return KNOWN.get(name) if isinstance(name, str) else None
 
 
 # --- To JSON ---------------------------------------------------------------------------------------------------------
@@ -107,8 +106,8 @@ def encode(value: Any, where: str = "the network", tensors: dict[str, Any] | Non
         return {"type": TENSOR, "name": name}
     name = type(value).__name__
     if _known(name) is type(value):
-        own: Any = value
-        each = {field.name: encode(getattr(own, field.name), f"{where}, {name}", tensors) for field in fields(own)}
+        value = cast(Any, value)
+        each = {field.name: encode(getattr(value, field.name), f"{where}, {name}", tensors) for field in fields(value)}
         return {"type": name, **each}
     if isinstance(value, Layer | initializers.Initializer):
         raise ValueError(f"{where}: {name} cannot be saved, as it is not registered. Decorate it with @nn.register.")
