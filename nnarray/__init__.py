@@ -289,7 +289,7 @@ def _of_activation(name: str) -> str:
         " For probabilities, call model.predict_proba(X)." if "softmax" in activation or "sigm" in activation else ""
     )
     return (
-        f" Write it into the layer, nn.Dense(16, {activation!r}), or as a layer, nn.Activation({activation!r}). For "
+        f" Here it is nn.Activation({activation!r}), a layer; or write it into one, nn.Dense(16, {activation!r}). For "
         f"the values of an array: nn.Activation({activation!r}).resolved.value(x).{after}"
     )
 

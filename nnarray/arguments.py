@@ -228,8 +228,8 @@ def _filters_first(name: str, given: tuple[Any, ...]) -> str:
 
 def _units_second(given: tuple[Any, ...]) -> str:
     """What to write for a dense layer whose first number is that of its inputs."""
-    sizes = len(given) > 1 and isinstance(given[1], int)
-    return f" The size of the inputs is no setting: nn.Dense({given[1]}, ...)." if sizes else ""
+    size = next(iter(given[1:2]), None)
+    return f" The size of the inputs is no setting: nn.Dense({size}, ...)." if isinstance(size, int) else ""
 
 
 def _outputs_first(name: str, given: tuple[Any, ...]) -> str:

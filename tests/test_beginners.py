@@ -354,7 +354,7 @@ MISTAKES = {
     ),
     "an activation as a function": Mistake(
         lambda: nn.relu,  # type: ignore[attr-defined]
-        "Write it into the layer, nn.Dense(16, 'relu'), or as a layer, nn.Activation('relu'). For the values of an "
+        "Here it is nn.Activation('relu'), a layer; or write it into one, nn.Dense(16, 'relu'). For the values of an "
         "array: nn.Activation('relu').resolved.value(x)",
         lambda: [nn.Dense(16, "relu"), nn.Activation("relu").resolved.value(X)],
     ),

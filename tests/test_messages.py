@@ -415,7 +415,7 @@ def test_what_is_wrong_at_the_next_look() -> None:
         ("Sequential", "nn.Network"),
         ("Conv2d", "nn.Conv2D"),
         ("BatchNorm2d", "nn.BatchNorm"),
-        ("ReLU", r"nn.Activation\('ReLU'\)"),
+        ("ReLU", r"nn.Activation\('relu'\), a layer; or write it into one, nn\.Dense\(16, 'relu'\)"),
         ("GlobalAveragePooling2D", "nn.GlobalAvgPool"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from decimal import Decimal
 from itertools import product
 from typing import Any
@@ -383,3 +384,17 @@ def test_large_unsigned_integers_of_torch_stay_exact(be: nn.Backend) -> None:
     for dtype in ("uint64", None):
         found = be.asarray(given, dtype=dtype)
         assert be.to_numpy(found).tolist() == [2**63 + 5, 1]
+
+
+def test_messages_name_the_backend_of_the_model(be: nn.Backend) -> None:
+    """What they say to write gives an array that the model takes."""
+    model = nn.Network(nn.Dense(2)).init((1,), backend=be, dtype="float32")
+    for given, says in (
+        ([[0.5]], r"Make one with (nn\.backend\('[^']+'\)\.asarray\(X\))"),
+        (0.5, r"write (nn\..*)\.$"),
+    ):
+        with pytest.raises(TypeError, match=says) as caught:
+            model.predict(given)
+        code = re.search(says, str(caught.value))
+        assert code is not None
+        assert model.predict(eval(code[1], {"nn": nn, "X": given})).shape == (1, 2)
