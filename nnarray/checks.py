@@ -10,7 +10,7 @@ from dataclasses import fields
 from numbers import Integral, Real
 from typing import Any
 
-from nnarray.backends import dtype_name, is_traced, namespace
+from nnarray.backends import device_of, dtype_name, is_traced, namespace
 from nnarray.names import shown
 from nnarray.typing import Array, Shape
 
@@ -138,6 +138,50 @@ def refuse_other_sums(sums: Array, what: str, remedy: str) -> None:
             f"{what} needs probabilities that sum to 1 in each row; got sums from {float(xp.min(sums)):g} to "
             f"{float(xp.max(sums)):g}. {remedy}"
         )
+
+
+def refuse_crossed(
+    losses: Callable[[Array, Array], Array], target: Array, outputs: Shape, dtype: Any, name: str
+) -> None:
+    """Refuse a loss that crosses each output with each target: shapes (N, 1) and (N,) make (N, N), in silence.
+
+    Some losses compare the examples of a batch with each other on purpose. So it counts as a mistake only where targets
+    as a column, shape (N, 1), make the losses independent of the other examples.
+
+    Parameters
+    ----------
+    losses : callable
+        Outputs, shape (N, ...), and targets to losses, shape (N,).
+    target : array
+        As the loss reads it.
+    outputs : tuple of int
+        The shape of one example's outputs.
+    dtype : dtype
+        That of the outputs.
+    name : str
+        That of the loss.
+    """
+    if target.ndim != 1 or not outputs or target.shape[0] < 2 or is_traced(target):
+        return
+    xp, rows = namespace(target), 3 * math.prod(outputs)
+    wave = xp.sin(xp.arange(rows, dtype=dtype, device=device_of(target)))
+    some, few = xp.reshape(wave, (3, *outputs)), xp.concat([target[:1], target[1:2] + 1, target[:1] + 3])
+    try:
+        crossed = not _alone(losses, some, few) and _alone(losses, some, few[:, None])
+    except Exception:  # it takes other targets, or none that are traced
+        return
+    if crossed:
+        raise ValueError(
+            f"{name} compares the outputs of each example with the targets of all: y has shape ({target.shape[0]},), "
+            f"and the outputs have shape ({target.shape[0]}, {', '.join(map(str, outputs))}). Pass y[:, None], or read "
+            f"target[:, None] in the loss."
+        )
+
+
+def _alone(losses: Callable[[Array, Array], Array], outputs: Array, target: Array) -> bool:
+    """Whether the loss of the first example is the same without the others."""
+    first, together = float(losses(outputs[:1, ...], target[:1, ...])[0]), float(losses(outputs, target)[0])
+    return math.isclose(first, together, rel_tol=1e-3, abs_tol=1e-6)
 
 
 def refuse_text(sizes: Any, name: str) -> None:

@@ -29,6 +29,7 @@ from nnarray.checks import (
     integer,
     is_several,
     numbers_of_python,
+    refuse_crossed,
     refuse_other_sums,
     refuse_overflow,
 )
@@ -444,8 +445,18 @@ def checked(loss: Loss, outputs: Array, target: Array, weights: Array | None) ->
         raise TypeError(f"outputs must be real floating numbers; got dtype {outputs.dtype}.")
     if outputs.ndim == 0 or outputs.shape[0] == 0:
         raise ValueError(f"{loss.label} needs at least one example; got outputs of shape {tuple(outputs.shape)}.")
-    target, own = loss.prepare(target, tuple(outputs.shape), outputs.dtype)
+    target, own = prepared(loss, target, tuple(outputs.shape), outputs.dtype)
     return outputs, target, combined_weights(xp, own, weights, outputs.shape[0], outputs.dtype)
+
+
+def prepared(loss: Loss, target: Array, shape: Shape, dtype: DType) -> tuple[Array, Array | None]:
+    """`loss.prepare`; a loss of the user's own must not cross its examples."""
+    ready, own = loss.prepare(target, shape, dtype)
+    if isinstance(loss, Custom) or not type(loss).__module__.startswith("nnarray."):
+        refuse_crossed(
+            lambda outputs, target: loss.per_example(outputs, target)[0], ready, shape[1:], dtype, loss.label
+        )
+    return ready, own
 
 
 def refuse_records(**arrays: Any) -> None:

@@ -1069,6 +1069,11 @@ class Model(metaclass=Explained):
             As when the model is called; if the outputs are not one row per example; or if k is out of range, or not
             given and the model predicts several values.
 
+        Warns
+        -----
+        UserWarning
+            If no k is given, there are several outputs, and `model.loss` is None: it does not say what they are.
+
         References
         ----------
         .. [1] Simonyan, Vedaldi & Zisserman (2014), Deep inside convolutional networks. ICLR workshop.
@@ -1078,6 +1083,7 @@ class Model(metaclass=Explained):
         >>> import nnarray as nn
         >>> X, y = nn.datasets.moons(200)
         >>> model = nn.Network(nn.Dense(5, "tanh"), nn.Dense(2)).init((2,), seed=0)
+        >>> model.loss = "cross_entropy"  # as after fit: the outputs are classes
         >>> model.input_gradient(X).shape, model.input_gradient(X, 1).shape
         ((200, 2), (200, 2))
         """

@@ -8,6 +8,7 @@ import pytest
 
 import nnarray as nn
 from nnarray import losses
+from nnarray.backends import device_of
 from tests.packages import package
 from tests.tolerances import as_called, close, to_host
 
@@ -422,3 +423,63 @@ def test_a_loss_of_ones_own_with_another_target_is_led_to_prepare() -> None:
         with pytest.raises(ValueError, match="needs a target of the outputs' shape") as caught:
             loss.prepare(np.asarray([0, 1, 2]), (3, 4), np.dtype(float))
         assert ("takes another target, such as labels, define its method prepare" in str(caught.value)) is led
+
+
+# --- Examples that are crossed ---------------------------------------------------------------------------------------
+
+
+def gaussian(outputs: Any, target: Any) -> Any:
+    """Of a mean and the logarithm of a variance; it is meant for targets as a column."""
+    xp = nn.namespace(outputs)
+    mean, log_variance = outputs[:, :1], outputs[:, 1:]
+    return xp.sum(0.5 * (log_variance + (target - mean) ** 2 * xp.exp(-log_variance)), axis=1)
+
+
+class Gaussian(nn.Loss):
+    """The same as a class."""
+
+    def prepare(self, target: Any, shape: Any, dtype: Any) -> Any:
+        return target, None
+
+    def per_example(self, outputs: Any, target: Any) -> Any:
+        return nn.losses.custom(gaussian).per_example(outputs, target)
+
+
+@pytest.mark.parametrize("loss", [nn.losses.custom(gaussian), Gaussian()], ids=["function", "class"])
+def test_targets_that_cross_all_outputs_are_refused(be: nn.Backend, loss: nn.Loss) -> None:
+    """(N, 1) and (N,) make (N, N), and the network would train on that in silence."""
+    X, y = nn.datasets.line(20, seed=0, backend=be)
+    model = nn.Network(nn.Dense(2)).init((1,), seed=0, backend=be)
+    flat = y[:, 0]
+    said = r"compares the outputs of each example with the targets of all: y has shape \(20,\).*Pass y\[:, None\]"
+    before = be.to_numpy(model.theta).tolist()
+    for attempt in (
+        lambda: model.fit(X, flat, loss=loss, epochs=1),
+        lambda: loss(model(X), flat),
+        lambda: nn.value_and_grad(model, X, flat, loss),
+    ):
+        with pytest.raises(ValueError, match=said):
+            attempt()
+    assert be.to_numpy(model.theta).tolist() == before
+    model.fit(X, flat[:, None], loss=loss, epochs=1)
+
+
+def test_losses_that_compare_examples_on_purpose_or_read_labels_are_not_refused(be: nn.Backend) -> None:
+    def contrastive(outputs: Any, target: Any) -> Any:
+        xp = nn.namespace(outputs)
+        apart = xp.sum((outputs[:, None, :] - outputs[None, :, :]) ** 2, axis=2)
+        alike = xp.astype(target[:, None] == target[None, :], outputs.dtype)
+        return xp.mean(alike * apart + (1.0 - alike) * xp.exp(-apart), axis=1)
+
+    def chosen(outputs: Any, target: Any) -> Any:
+        xp = nn.namespace(outputs)
+        hot = xp.astype(target[:, None] == xp.arange(2, device=device_of(target))[None, :], outputs.dtype)
+        return xp.sum(hot * outputs**2, axis=1)
+
+    def column(outputs: Any, target: Any) -> Any:
+        return gaussian(outputs, target[:, None])
+
+    X, y = nn.datasets.moons(20, seed=0, backend=be)
+    model = nn.Network(nn.Dense(2)).init((2,), seed=0, backend=be)
+    for function, target in ((contrastive, y), (chosen, y), (column, X[:, 0])):
+        model.fit(X, target, loss=nn.losses.custom(function), epochs=1)

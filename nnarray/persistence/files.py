@@ -79,7 +79,7 @@ def _replace(path: Path, write: Callable[[Path], None]) -> None:
     os.close(handle)
     part = Path(name)
     try:
-        with part.open("rb+") as file, _held(file):
+        with part.open("rb+") as file, held(file):
             write(part)
             os.fsync(file.fileno())
         part.chmod(path.stat().st_mode & 0o777 if path.exists() else 0o666 & ~_umask())
@@ -114,7 +114,7 @@ def _prove(part: Path) -> None:
 def sweep(path: Path) -> None:
     """Remove partial files that killed writers of this file left; a part being written is locked, and is kept."""
     for part in path.parent.glob(f".{glob.escape(path.name)}.*{PART}"):
-        with suppress(OSError), part.open("rb+") as file, _held(file):
+        with suppress(OSError), part.open("rb+") as file, held(file):
             part.unlink(missing_ok=True)
 
 
@@ -148,7 +148,7 @@ def _acquire(lock: Path, path: Path, stack: ExitStack, by: str) -> None:
     while True:
         file = stack.enter_context(lock.open("a+b", buffering=0))
         try:
-            stack.enter_context(_held(file))
+            stack.enter_context(held(file))
         except BlockingIOError:
             raise _owned_by_another(file, path, by) from None
         if _is_at(file, lock):  # else its last owner has just removed it
@@ -182,7 +182,7 @@ def _is_at(file: IO[bytes], path: Path) -> bool:
 
 
 @contextmanager
-def _held(file: IO[bytes]) -> Generator[None]:
+def held(file: IO[bytes]) -> Generator[None]:
     """A lock on the file, which the system releases when its owner dies; `BlockingIOError` if somebody else has it."""
     if fcntl is not None:
         try:

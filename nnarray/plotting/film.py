@@ -6,6 +6,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -61,7 +62,7 @@ class Film(Callback):
     Raises
     ------
     ValueError
-        When it is drawn, if it was not passed to a training, or `plot_boundary` cannot draw the model.
+        Before the training, if `plot_boundary` cannot draw the model; when it is drawn, if it was not passed to one.
     ImportError
         If matplotlib is not installed.
 
@@ -86,8 +87,10 @@ class Film(Callback):
     # --- While the model trains ----------------------------------------------------------------------------------
 
     def on_fit_start(self, run: Run) -> None:
-        """Drop the frames of an earlier training, and keep the untrained model."""
+        """Drop the frames of an earlier training, and keep the untrained model; refuse what cannot be drawn."""
         self._model, self.frames = run.model, []
+        with suppress(ImportError), picture(1.0, 1.0) as figure:  # without matplotlib, it is drawn elsewhere
+            plot_boundary(run.model, self.X, self.y, names=self.names, ax=figure.subplots(), resolution=2)
         self._keep(run)
 
     def on_epoch_end(self, run: Run) -> None:

@@ -29,8 +29,10 @@ OTHERWISE = (  # as other countries write numbers
 
 MINUS = "\u2212"
 NEGATIVE = rf"\A({MINUS}[0-9.,]+|\([0-9.,]+\))\z"  # with a typographic minus sign, or in parentheses
-BESIDE = re.compile(  # a currency sign, or a unit after the number, which may be written as other countries do
-    rf"([^\w\s#]{{0,2}})\s*[+-]?\d(?:[\d.,'{BLANKS}]*\d)?\s*(\D*)"
+BESIDE = (
+    re.compile(  # a currency's sign or code, or a unit after the number, which may be written as other countries do
+        rf"([^\w\s#]{{0,2}}|[A-Z]{{3}})\s*[+-]?\d(?:[\d.,'{BLANKS}]*\d)?\s*(\D*)"
+    )
 )
 
 

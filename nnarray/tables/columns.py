@@ -43,6 +43,7 @@ from nnarray.tables.words import TextColumn, are_sentences, is_free_text
 if TYPE_CHECKING:
     import pyarrow as pa
 
+DATES = "--dates"  # a fault that names it has a remedy
 SKEWED = 2.0  # skewness, the mean of z^3, that of exponential times: beyond it a few entries outweigh all others
 SMALL = 0.05  # the part of the entries other than 0 that are smaller than the unit
 
@@ -307,7 +308,9 @@ def fit_columns(
     for name in usable:
         column = table.column(name)
         made = attempted(problems, _fitted, name, column, train, rows, forced=name in forced)
-        if isinstance(made, str):
+        if isinstance(made, str) and DATES in made:
+            problems.append(f"column {name!r} {made}. Or leave it out: --drop {name}, or drop=[{name!r}].")
+        elif isinstance(made, str):
             faults[name] = made
         elif made is not None:
             fitted.append(made)

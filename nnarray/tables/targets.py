@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
-from nnarray.tables.almost_numbers import as_missing, mixture
+from nnarray.tables.almost_numbers import as_missing, beside, mixture
 from nnarray.tables.arrow import arrow
 from nnarray.tables.cells import (
     TRUTH,
@@ -256,7 +256,7 @@ def _classes(column: Any, name: str, rows: Rows) -> tuple[str, ...]:
     if len(values) > FEW and 2 * len(values) > len(column):
         raise ValueError(
             f"the target {name!r} has {len(values)} different classes in {len(column)} rows"
-            f", too many to learn. "
+            f", too many to learn{beside(values)}. "
             f"Use another target, or task='regress' (--task regress) if it is numbers."
         )
     return tuple(sorted(values, key=_by_number) if all_integers(arrow().array(values)) else sorted(values))

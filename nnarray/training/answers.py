@@ -10,6 +10,7 @@ from typing import Any
 
 from nnarray import kernels
 from nnarray.backends import as_data, device_of, is_traced, namespace, same_place
+from nnarray.caller import warn
 from nnarray.checks import is_several
 from nnarray.layers.containers import last_activation
 from nnarray.losses import Loss, checked_labels
@@ -209,9 +210,16 @@ def _refuse_output(output: int, count: int) -> None:
 
 def _refuse_to_choose(model: Trainee, count: int) -> None:
     """Refuse the largest of several values: it changes from row to row, and means nothing."""
-    if count == 1 or model.loss is None or model.loss.is_of_classes:
+    if count == 1 or last_activation(model.wiring.network) in ARE_PROBABILITIES:
         return
-    if last_activation(model.wiring.network) not in ARE_PROBABILITIES:
+    if model.loss is None:
+        warn(
+            f"input_gradient takes the {count} outputs for classes, and the largest one of each example; model.loss is "
+            f"None and does not say what they are. For classes, set model.loss = 'cross_entropy'; for values, pass the "
+            f"number of one, counted from 0: model.input_gradient(X, 0).",
+            UserWarning,
+        )
+    elif not model.loss.is_of_classes:
         raise ValueError(
             f"input_gradient needs one of the {count} outputs: they are values, as the model was trained with "
             f"{model.loss.label}. Pass its number, counted from 0: model.input_gradient(X, 0)."

@@ -13,7 +13,7 @@ from nnarray.kernels.compilation import quiet
 from nnarray.kernels.standard.numerics import at_least_float32
 from nnarray.layers.base import Layer
 from nnarray.layers.containers import heads_in, last_activation
-from nnarray.losses import Loss, classes_in, combined_weights
+from nnarray.losses import Loss, classes_in, combined_weights, prepared
 from nnarray.random import Key
 from nnarray.training.inputs import InMemory, Inputs, entered, pick, whole
 from nnarray.training.trainee import Trainee
@@ -95,7 +95,7 @@ def prepare(
     if len(inputs) == 0:
         raise ValueError(f"{x_name} has no examples: its shape is {tuple(inputs.shape)}. Pass at least one example.")
     _refuse_other_length(inputs.shape, x_name, y, y_name)
-    target, own = loss.prepare(y, (len(inputs), *model.output_shape), model.theta.dtype)
+    target, own = prepared(loss, y, (len(inputs), *model.output_shape), model.theta.dtype)
     combined = combined_weights(xp, own, weights, len(inputs), model.theta.dtype, w_name)
     return Data(inputs, target, combined, y, weights)
 

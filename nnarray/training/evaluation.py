@@ -159,6 +159,8 @@ class Evaluator:
     classes: tuple[str, ...]
     batch_size: int | None
     engine: str
+    automatic: bool = False
+    """Whether the metrics follow from the loss."""
 
     @classmethod
     def of(
@@ -167,7 +169,8 @@ class Evaluator:
         """The loss is the model's own if None; metrics that are "auto" follow from it."""
         chosen = known_loss(model, "evaluate") if loss is None else loss_named(loss)
         single = is_of_single_labels(chosen, model.output_shape)
-        if isinstance(metrics, str) and metrics == AUTO:
+        automatic = isinstance(metrics, str) and metrics == AUTO
+        if automatic:
             metrics = "accuracy" if chosen.is_of_classes else "r2"
         return cls(
             model,
@@ -176,6 +179,7 @@ class Evaluator:
             _names(model, classes) if single else (),
             None if batch_size is None else integer(batch_size, "batch_size", 1, usual=BATCH),
             engine,
+            automatic,
         )
 
     def of_examples(self, X: Any, y: Any, weights: Any) -> Evaluation:
@@ -219,7 +223,9 @@ class Evaluator:
         return self.model.predict(X, batch_size=self.batch_size, check_finite=check_finite, engine=self.engine)
 
     def _result(self, answers: Answers) -> Evaluation:
-        scores, count = scored(self.loss, self.metrics, answers), answers.outputs.shape[0]
+        alike = tuple(answers.y.shape) == tuple(answers.outputs.shape)
+        metrics = {} if self.automatic and not self.loss.is_of_classes and not alike else self.metrics  # r2 needs alike
+        scores, count = scored(self.loss, metrics, answers), answers.outputs.shape[0]
         if not self.classes or len(self.classes) > FEW_CLASSES:
             return Evaluation(scores, count)
         outputs, y, _ = counted(self.loss, answers.outputs, answers.y, None)

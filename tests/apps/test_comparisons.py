@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +23,7 @@ import nnarray as nn
 from nnarray.apps.workflow import comparisons, importance, inputs, reports, steps
 from nnarray.apps.workflow.scores import ClassTally
 from nnarray.cli import app
-from nnarray.persistence import archive
+from nnarray.persistence import archive, files
 from nnarray.persistence.archive import Archive
 
 
@@ -533,6 +535,21 @@ def test_standard_input_is_a_table_and_standard_output_its_predictions() -> None
     assert scores["examples"] == 100
     line = run("train", "-", *TRAIN, "--cache", "kept", stdin=text, code=2).stderr
     assert "--cache keeps the rows of a file" in line
+
+
+def test_copies_of_standard_input_that_killed_commands_left_are_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
+    ages = {"left": 3600.0, "held": 3600.0, "new": 0.0}
+    for name, age in ages.items():
+        copy = tmp_path / "temporary" / f"nnarray-{name}" / "standard-input.csv"
+        copy.parent.mkdir(parents=True)
+        copy.write_text("a\n1\n")
+        os.utime(copy, (time.time() - age,) * 2)
+    with (tmp_path / "temporary/nnarray-held/standard-input.csv").open("rb+") as file, files.held(file):
+        run("train", "-", *TRAIN[:2], "--epochs", "1", "--backend", "numpy", stdin=b"a,label\n" + b"1,u\n2,v\n" * 20)
+    assert sorted(os.listdir(tmp_path / "temporary")) == ["nnarray-held", "nnarray-new"]
 
 
 def test_errors_of_standard_input_name_it() -> None:

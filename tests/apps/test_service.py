@@ -251,7 +251,12 @@ def test_an_image(folder: Path) -> None:
         (b"[" + b"9" * 5000 + b"]", JSON, 400, "the body is no JSON"),
         (b"3", JSON, 422, "rows are needed, as a list of rows, each an object, one such object, or an object of col"),
         (b'{"rows": [1]}', JSON, 422, "the table lacks 'length', 'colour', 'age'"),
-        (json.dumps({**GOOD, "age": [3]}).encode(), JSON, 422, "column 'length' must be a list"),
+        (
+            json.dumps({**GOOD, "age": [3]}).encode(),
+            JSON,
+            422,
+            "lists in 'age', and none in 'length', 'colour': for one row, send no lists",
+        ),
         (json.dumps({"rows": [GOOD], "id": 7}).encode(), JSON, 422, "beside 'rows', the body has 'id', which is not"),
         (b'{"length": 1}', JSON, 422, "the table lacks 'colour', 'age', which the model"),
         (json.dumps([GOOD, {"length": 1}]).encode(), JSON, 422, "row 2 lacks 'colour', 'age'"),
@@ -316,6 +321,38 @@ def test_no_rows_have_no_predictions(model: str, folder: Path) -> None:
     answer = posted(file, b"length,colour,age,kind\n", CSV)
     names = {"kind": "prediction,p_a,p_b,p_c", "length": "length"}[model]
     assert (answer.status_code, answer.text.splitlines()) == (200, [names])
+
+
+def test_a_csv_body_is_answered_as_the_client_asks(folder: Path) -> None:
+    """As a client in a browser asks: of two alike, what it names."""
+    body = b"length,colour,age\n5.5,red,3\n"
+    for accept, kind in (("application/json, text/plain, */*", "application/json"), ("*/*", "text/csv")):
+        answer = posted(folder / "kind.safetensors", body, CSV | {"Accept": accept})
+        assert (answer.status_code, answer.headers["content-type"].partition(";")[0]) == (200, kind)
+
+
+def test_other_pages_are_counted_and_not_redirected(folder: Path) -> None:
+    async def questions(client: httpx.AsyncClient) -> tuple[httpx.Response, str]:
+        await client.get("/predict")
+        answer = await client.post("/predict/", content=json.dumps([GOOD]), headers=JSON)
+        return answer, (await client.get("/metrics")).text
+
+    answer, counts = asked(folder / "kind.safetensors", questions)
+    assert (answer.status_code, "there are POST /predict and" in answer.json()["error"]) == (404, True)
+    assert 'nnarray_requests_total{code="404"} 1\nnnarray_requests_total{code="405"} 1\n' in counts
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "said"),
+    [
+        (b"length,colour,age5.5,red,3", CSV, "curl -d removes line ends, send it with --data-binary @FILE."),
+        (json.dumps({"instances": [GOOD]}).encode(), JSON, "'instances' holds rows: call it 'rows', or send its list"),
+        (json.dumps({**GOOD, "colour": ["red"]}).encode(), JSON, "lists in 'colour', and none in 'length', 'age'"),
+    ],
+)
+def test_usual_mistakes_in_a_body_are_named(body: bytes, kind: dict[str, str], said: str, folder: Path) -> None:
+    answer = posted(folder / "kind.safetensors", body, kind)
+    assert (answer.status_code, said in answer.json()["error"]) == (422, True), answer.text
 
 
 def test_a_new_category_is_ignored_when_asked_for(folder: Path) -> None:
@@ -383,6 +420,7 @@ def test_accept_and_charset_are_followed(folder: Path) -> None:
         "text/csv;q=0.1, application/*": "application/json",
         "text/csv;q=0, */*": "application/json",
         "": "application/json",
+        "application/json, text/plain, */*": "application/json",
     }
 
     async def questions(client: httpx.AsyncClient) -> tuple[list[str], list[str]]:

@@ -21,7 +21,7 @@ def results() -> list[torch.Tensor]:
     theta = torch.nn.Parameter(model.theta)
     outputs = model.with_theta(theta)(X)
     outputs.sum().backward()
-    predicted, gradient = model.predict(X), model.input_gradient(X)
+    predicted, gradient = model.predict(X), model.input_gradient(X, 0)
     model.fit(X, y, epochs=2, batch_size=4, progress=False)
     return [step.gradient, step.state, outputs.detach(), theta.grad, predicted, gradient, model.theta, model.state]
 

@@ -642,6 +642,15 @@ def test_films_that_cannot_be_shown_are_refused(host: nn.Backend, tmp_path) -> N
         shot(host, epochs=1).save(tmp_path / "none" / "training.gif")
 
 
+def test_a_film_that_cannot_be_drawn_is_refused_before_the_training(host: nn.Backend) -> None:
+    X, _ = nn.datasets.moons(20)
+    model = nn.Network(nn.Dense(1)).init((2,), seed=0)
+    before = model.theta.copy()
+    with pytest.raises(ValueError, match=r"its output is a value\. Use plot_surface"):
+        model.fit(X, X[:, :1], loss="mse", epochs=3, callbacks=[plotting.Film(X, X[:, :1])])
+    assert np.array_equal(model.theta, before)
+
+
 def test_a_film_begins_anew_with_each_training(host: nn.Backend) -> None:
     X, y = nn.datasets.moons(20)
     film, model = plotting.Film(X, y, every=1), nn.Network(nn.Dense(2)).init((2,))

@@ -341,7 +341,7 @@ def test_a_dictionary_of_many_texts_that_are_numbers_is_numbers():
         Preparation.fit(odd, "y")
 
 
-@pytest.mark.parametrize("written", ["{}%", "${}", "{} kg"])
+@pytest.mark.parametrize("written", ["{}%", "${}", "{} kg", "CHF {}"])
 def test_what_stands_beside_all_numbers_is_reported(written):
     rows = table(x=[written.format(i * 1.5) for i in range(60)], y=repeated(60, "a", "b"))
     said = f"numbers with '{re.escape(written.replace('{}', '').strip())}' added"
@@ -382,6 +382,23 @@ def test_few_integers_that_are_far_apart_may_be_names():
         f"column 'text' has 3 {said} text",
     ]
     assert Preparation.fit(rows, "y", categories=["postcode", "text"]).notes(rows) == []
+
+
+def test_a_target_with_a_currency_names_it():
+    rows = table(x=[float(i) for i in range(60)], y=[f"CHF {1000 + i},{100 + i}" for i in range(60)])
+    with pytest.raises(
+        ValueError, match=r"too many to learn: numbers with 'CHF' added, such as 'CHF 1.*write the numbers"
+    ):
+        Preparation.fit(rows, "y")
+
+
+def test_dates_in_another_form_have_one_remedy():
+    rows = table(day=[f"{i % 28 + 1:02}.{i % 12 + 1:02}.2022" for i in range(60)], y=repeated(60, "a", "b"))
+    with pytest.raises(
+        ValueError, match=r"^column 'day' has .* --dates '%d.%m.%Y', .*Or leave it out: --drop day"
+    ) as said:
+        Preparation.fit(rows, "y")
+    assert "nothing can be learned" not in str(said.value)
 
 
 def test_a_number_of_the_row_is_reported_where_one_is_missing_or_twice():

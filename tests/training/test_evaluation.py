@@ -251,6 +251,21 @@ def test_a_metric_of_ones_own_may_count_weights(host: nn.Backend) -> None:
     assert model.evaluate(X, y, metrics=mass, sample_weight=np.full(60, 2.0))["mass"] == 120.0
 
 
+def test_values_of_another_shape_than_the_outputs_have_the_loss_alone(be: nn.Backend) -> None:
+    """A mean and a variance are two outputs for one target."""
+
+    def gaussian(outputs: Any, target: Any) -> Any:
+        mean, log_variance = outputs[:, 0], outputs[:, 1]
+        return log_variance + (target[:, 0] - mean) ** 2 * nn.namespace(outputs).exp(-log_variance)
+
+    X, y = nn.datasets.line(20, seed=0, backend=be)
+    model = nn.Network(nn.Dense(2)).init((1,), seed=0, backend=be)
+    model.fit(X, y, loss=nn.losses.custom(gaussian), epochs=1)
+    assert list(model.evaluate(X, y)) == ["loss"]
+    with pytest.raises(ValueError, match="r2 needs outputs and target of one shape"):
+        model.evaluate(X, y, metrics=["r2"])
+
+
 def test_values_are_scored_by_r2(be: nn.Backend) -> None:
     X, y = moons(be)
     model = trained(be, ONE, loss="mse")

@@ -302,7 +302,10 @@ def test_an_input_gradient_of_values_needs_the_output(be: nn.Backend) -> None:
     X, _ = values(be)
     targets = be.asarray(np.linspace(0.0, 4.0, 24).reshape(12, 2), dtype="float32")
     model = nn.Network(nn.Dense(3, "tanh"), nn.Dense(2)).init((2,), seed=0, backend=be, dtype="float32")
-    model.input_gradient(X)  # it is not yet known what its outputs are
+    with pytest.warns(
+        UserWarning, match=r"takes the 2 outputs for classes.*set model.loss = 'cross_entropy'; for values"
+    ):
+        model.input_gradient(X)  # it is not yet known what its outputs are
     model.fit(X, targets, epochs=1, loss="mse")
     with pytest.raises(ValueError, match=r"needs one of the 2 outputs: they are values.*input_gradient\(X, 0\)"):
         model.input_gradient(X)

@@ -99,8 +99,9 @@ class _Service:
             Route("/metrics", self.metrics),
             Route("/predict", self.predict, methods=["POST"]),
         ]
-        faults: Any = {HTTPException: _http_fault, Exception: _own_fault}
+        faults: Any = {HTTPException: self._http_fault, Exception: _own_fault}
         service = Starlette(routes=routes, lifespan=self.lifespan, exception_handlers=faults)
+        service.router.redirect_slashes = False  # clients send no body a second time
         service.state.bodies = self.bodies  # for the server, which knows when it ends
         return service
 
@@ -182,20 +183,22 @@ class _Service:
             counted.setdefault(ROWS_WITH[UNKNOWN], "0")
         return Response(written, media_type=head.answer, headers=counted)
 
+    async def _http_fault(self, _: Request, error: Any) -> Response:
+        """No such page, or no such method."""
+        self.counts.requests[error.status_code] += 1
+        return JSONResponse({"error": f"{error.detail}: {PAGES}"}, error.status_code, headers=error.headers)
+
     async def _aside(self, work: Callable[[], T], *, small: bool) -> T:
         """Do it in a thread, so that others are answered meanwhile; at once, if that takes no longer than the way."""
         return work() if small else await asyncio.get_running_loop().run_in_executor(self.readers, work)
 
 
+PAGES = "there are POST /predict and GET /, /health and /metrics."
+
+
 def _refusal(refused: Refused) -> Response:
     log.debug("refused, %d: %s", refused.status, refused.reason)
     return JSONResponse({"error": refused.reason}, refused.status, headers=refused.headers)
-
-
-async def _http_fault(_: Request, error: Any) -> Response:
-    """No such page, or no such method."""
-    pages = "there are POST /predict and GET /, /health and /metrics."
-    return JSONResponse({"error": f"{error.detail}: {pages}"}, error.status_code, headers=error.headers)
 
 
 async def _own_fault(_: Request, __: Exception) -> Response:

@@ -49,7 +49,9 @@ class Counts:
             "model_info", "gauge", "Which model answers: its file, the digest of that, when it was trained."
         )
         yield f"nnarray_model_info{{{_labels(self.model)}}} 1"
-        yield from _head("requests_total", "counter", "Requests for predictions, by the status of the answer.")
+        yield from _head(
+            "requests_total", "counter", "Requests for predictions, and of other pages that there are not, by status."
+        )
         yield from (f'nnarray_requests_total{{code="{code}"}} {n}' for code, n in sorted(self.requests.items()))
         yield from _head("rows_total", "counter", "Rows, or images, that were predicted.")
         yield f"nnarray_rows_total {self.rows}"

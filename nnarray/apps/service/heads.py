@@ -73,23 +73,23 @@ def _codec(charset: str) -> str | None:
 
 
 def _answer(accept: str, kind: str) -> str:
-    """The media type that is wanted most; of two alike, that of the body."""
+    """The media type that is wanted most; of two alike, the one that is named more exactly, else that of the body."""
     kinds = (CSV, JSON) if kind == CSV else (JSON, CSV)
     chosen = max(kinds, key=lambda each: _wish(accept, each))
-    if _wish(accept, chosen) == 0:
+    if _wish(accept, chosen)[0] == 0:
         raise Refused(406, f"the answer is {' or '.join(kinds)}; ask for one of them with Accept, or leave it out.")
     return chosen
 
 
-def _wish(accept: str, kind: str) -> float:
-    """How much this media type is wanted, from 0 to 1: as the most exact range says that it falls into."""
+def _wish(accept: str, kind: str) -> tuple[float, int]:
+    """How much this media type is wanted, from 0 to 1, by the most exact range that it falls into; and how exact."""
     exactness = {kind: 3, f"{kind.partition('/')[0]}/*": 2, "*/*": 1}
     exact, wish = 0, 0.0
     for each in accept.lower().split(","):
         media, *parameters = (part.strip() for part in each.split(";"))
         if exactness.get(media, 0) > exact:
             exact, wish = exactness[media], _weight(parameters)
-    return wish
+    return wish, exact
 
 
 def _weight(parameters: list[str]) -> float:

@@ -81,7 +81,9 @@ def prepared(
             return np.zeros((0, *pipeline.model.input_shape))
         return _joined(pipeline.parts(data, unknown=unknown), most, oddities)
     except (ValueError, TypeError) as error:
-        raise Refused(422, for_clients(" ".join(str(error).split()))) from error
+        one_line = kind == CSV and b"\n" not in body.strip()
+        hint = " The body is one line: curl -d removes line ends, send it with --data-binary @FILE." if one_line else ""
+        raise Refused(422, for_clients(" ".join(str(error).split())) + hint) from error
 
 
 def for_clients(message: str) -> str:
@@ -139,12 +141,20 @@ def _read_json(body: bytes) -> Any:
 
 def _rows_in(data: dict[str, Any]) -> Any:
     """The rows of {"rows": [...]}, and one object without lists as one row; else columns by name."""
-    rows = data.get("rows")
+    rows, lists = data.get("rows"), [name for name, cells in data.items() if isinstance(cells, list)]
     if isinstance(rows, list) and all(isinstance(row, dict) for row in rows):
         if others := [name for name in data if name != "rows"]:
             raise Refused(422, f"beside 'rows', the body has {listed(others)}, which is not read; send 'rows' alone.")
         return rows
-    return data if any(isinstance(cells, list) for cells in data.values()) else [data]
+    if lists and all(isinstance(row, dict) for row in data[lists[0]]) and data[lists[0]]:
+        raise Refused(422, f"{lists[0]!r} holds rows: call it 'rows', or send its list alone.")
+    if lists and (others := [name for name in data if name not in lists]):
+        raise Refused(
+            422,
+            f"lists in {listed(lists)}, and none in {listed(others)}: for one row, send no lists; for columns, send "
+            f"lists alone.",
+        )
+    return data if lists else [data]
 
 
 def _no_json(word: str) -> NoReturn:

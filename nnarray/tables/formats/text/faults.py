@@ -14,6 +14,7 @@ from nnarray.tables.formats.text.lead import Lead
 from nnarray.tables.formats.text.source import not_decoded
 from nnarray.tables.text_format import NUMBER, TextFormat
 
+WITH_COMMAS = "Such files often have decimal commas: then also --decimal ',', or TextFormat(decimal=','). "
 DELIMITED_BY = {",": ",", ";": ";", "\t": "tab", "|": "|"}
 
 
@@ -21,9 +22,10 @@ def refuse_delimiter(name: str, delimiter: str, path: Path) -> None:
     """Refuse a single column whose name contains another delimiter: it is several columns."""
     for other in DELIMITED_BY:
         if other != delimiter and other in name:
+            decimals = WITH_COMMAS if other == ";" else ""
             raise ValueError(
                 f"{str(path)!r} has a single column, {name[:60]!r}, with {DELIMITED_BY[delimiter]!r} as the delimiter. "
-                f"If {DELIMITED_BY[other]!r} separates the entries: {_by_delimiter(other)}. "
+                f"If {DELIMITED_BY[other]!r} separates the entries: {_by_delimiter(other)}. {decimals}"
                 f"If it is the name of the only column: --header, or TextFormat(header=True)."
             )
 
