@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 from nnarray.apps.playground.built import (
     Call,
@@ -52,7 +54,7 @@ class Lab:
     loss : str
     record : Record
         What has been done since the weights were drawn.
-    losses : list of float
+    losses : array of float
         The training loss of each finished epoch, through all changes.
     """
 
@@ -60,7 +62,7 @@ class Lab:
         self.be, self.given, self.start = be, given, start
         self.table: Table | None = None
         self._has_new_table = False
-        self.record, self.losses = Record(), list[float]()
+        self.record, self.losses = Record(), array("d")
         self._steps, self._stage, self._trained = 0, None, Trained(settings.training, "", 0)
         self._stages, self._memory = 0, None
         self._draw(settings, self._examples(settings))
@@ -131,7 +133,7 @@ class Lab:
     def _note(self, stage: SteppedFit) -> None:
         losses = stage.history.columns.get("loss", [])
         fresh = losses[self._trained.epochs :]
-        self.losses += fresh
+        self.losses.extend(fresh)
         self._steps += len(fresh) * stage.batches
         self._trained.epochs = len(losses)
 
@@ -153,6 +155,8 @@ class Lab:
                 batch_size=training.batch_size,
                 seed=seed,
             )
+            numbers: Any = {name: array("d") for name in ("epoch", "loss", "lr", "seconds")}
+            self._stage.history.columns = numbers  # which take a fifth of the memory of lists
             self._stages += 1
             self._trained = Trained(training, self.loss, seed, [(0, rate_of(training))], earlier=earlier)
             self.record.add(self._trained)
@@ -265,7 +269,7 @@ class Lab:
         self._network, self._stage, self._stages, self._steps = network, None, 0, 0
         self._memory = None
         self._table_is_used(settings)
-        self.losses = []
+        self.losses = array("d")
         self.record.begin(
             Made(made.code, settings.network.precision), self._drawn(settings, network, made, keeps=False)
         )

@@ -34,4 +34,4 @@ def test_every_choice_trains_and_its_script_agrees(change: dict[str, Any], monke
         frame = session.handle({"type": "step"})[-1]
     assert (frame["type"], frame["epoch"]) == ("frame", 3)
     assert session.handle({"type": "explain"})[0]["type"] == "explanation"
-    assert losses_here(session, monkeypatch) == session.lab.losses
+    assert losses_here(session, monkeypatch) == [*session.lab.losses]
