@@ -243,7 +243,7 @@ class Traced:
         TypeError
             If there is none.
         """
-        name = function.__name__.strip("_")
+        name: str = function.__name__.strip("_")
         found = cls.functions.get(ALSO.get(name, name))
         return found if callable(found) else refused(name)  # `fft` is a function to some, and a part here
 

@@ -89,7 +89,7 @@ def asarray(xp: Namespace, x: Any, /, *, dtype: Any = None, device: Any = None, 
     """A traced array as it is, in another dtype if one is asked for; anything else becomes a constant."""
     if not isinstance(x, Traced):
         return xp.plain.asarray(x, dtype=dtype, device=device, copy=copy)
-    return +x if dtype is None else cast(xp, x, dtype)
+    return xp.positive(x) if dtype is None else cast(xp, x, dtype)
 
 
 def full(xp: Namespace, shape: Any, fill_value: Any, /, **settings: Any) -> Any:
