@@ -10,6 +10,7 @@ from nnarray.datasets.images import ImageFolder, images
 from nnarray.datasets.pets import pets
 from nnarray.datasets.preparation import Standardizer, batches, standardize, train_test_split
 from nnarray.datasets.published import cifar10, digits, mnist
+from nnarray.datasets.series import Windows, series, windows
 from nnarray.datasets.sources import MemoryMapped, Source, memory_mapped
 from nnarray.datasets.streams import Stream, stream
 from nnarray.datasets.synthetic import blobs, checkerboard, circles, line, moons, sine, spirals, xor
@@ -26,6 +27,7 @@ __all__ = [
     "Stream",
     "TokenWindows",
     "UnreadableImage",
+    "Windows",
     "augment",
     "augmentation",
     "batches",
@@ -40,6 +42,7 @@ __all__ = [
     "mnist",
     "moons",
     "pets",
+    "series",
     "sine",
     "spirals",
     "standardize",
@@ -48,6 +51,7 @@ __all__ = [
     "token_windows",
     "tokenized",
     "train_test_split",
+    "windows",
     "xor",
 ]
 
@@ -64,11 +68,12 @@ if not TYPE_CHECKING:  # a type checker would accept every name
             circles="make_circles",
             digits="load_digits",
             images="image_folder image_dataset_from_directory",
+            windows="timeseries_dataset_from_array sliding_window",
             mnist="load_mnist fetch_mnist",
             moons="make_moons",
             stream="data_loader",
             standardize="normalize scale",
         ),
-        " The data sets here are blobs, checkerboard, circles, line, moons, sine, spirals, tales and xor, which are "
+        " The data sets here are blobs, checkerboard, circles, line, moons, series, sine, spirals, tales and xor, which are "
         "computed, and cifar10, digits, mnist and pets. Arrays of any other data set go into model.fit as they are.",
     )

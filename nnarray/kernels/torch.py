@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from nnarray import kernels
-from nnarray.backends import is_differentiated, stands_in
+from nnarray.backends import is_differentiated
 from nnarray.kernels.engines import dtypes_kept
 from nnarray.kernels.standard.normalisation import normalised
 from nnarray.kernels.standard.numerics import at_least_float32_dtype

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from nnarray.arguments import attribute_errors
 from nnarray.models.bert import bert
+from nnarray.models.char_rnn import char_rnn
 from nnarray.models.cnn import cnn
 from nnarray.models.googlenet import googlenet
 from nnarray.models.gpt import gpt
@@ -18,7 +19,18 @@ from nnarray.names import also
 if not TYPE_CHECKING:  # a type checker would accept every name
     __getattr__ = attribute_errors(
         __name__,
-        ("bert", "cnn", "googlenet", "gpt", "lenet5", "load_published", "mlp", "resnet18", "save_published"),
+        (
+            "bert",
+            "char_rnn",
+            "cnn",
+            "googlenet",
+            "gpt",
+            "lenet5",
+            "load_published",
+            "mlp",
+            "resnet18",
+            "save_published",
+        ),
         also(
             mlp="mlp_classifier mlp_regressor",
             googlenet="inception_v1",

@@ -788,6 +788,9 @@ def test_images_flattened_into_branches_are_refused() -> None:
         (lambda: nn.models.mlp(2, (5, 0)), ValueError, "each of hidden must be an integer of at least 1"),
         (lambda: nn.models.mlp(2, dropout=1.0), ValueError, "Dropout rate"),
         (lambda: nn.models.lenet5(activation="tan"), ValueError, "Did you mean 'tanh'"),
+        (lambda: nn.models.char_rnn(0), ValueError, "vocabulary must be an integer of at least 1; got 0"),
+        (lambda: nn.models.char_rnn(9, cell="ltsm"), ValueError, "unknown cell of char_rnn 'ltsm'.*'lstm'"),
+        (lambda: nn.models.char_rnn(9, hidden_size=3), TypeError, "Did you mean units="),
     ],
 )
 def test_bad_settings(make: Any, error: Any, message: str) -> None:
