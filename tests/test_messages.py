@@ -422,7 +422,7 @@ def test_what_is_wrong_at_the_next_look() -> None:
 def test_layers_by_the_names_of_other_libraries(name: str, here: str) -> None:
     with pytest.raises(AttributeError, match=rf"no attribute '{name}'\. Here it is {here}\."):
         getattr(nn, name)
-    assert not hasattr(nn, "LSTM")
+    assert not hasattr(nn, "ConvLSTM")
 
 
 def test_layers_say_where_the_model_is() -> None:

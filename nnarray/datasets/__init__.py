@@ -74,6 +74,7 @@ if not TYPE_CHECKING:  # a type checker would accept every name
             stream="data_loader",
             standardize="normalize scale",
         ),
-        " The data sets here are blobs, checkerboard, circles, line, moons, series, sine, spirals, tales and xor, which "
-        "are computed, and cifar10, digits, mnist and pets. Arrays of any other data set go into model.fit as they are.",
+        " The data sets here are blobs, checkerboard, circles, line, moons, series, sine, spirals, tales and xor, "
+        "which are computed, and cifar10, digits, mnist and pets. Arrays of any other data set go into model.fit as "
+        "they are.",
     )

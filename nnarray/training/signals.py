@@ -19,7 +19,7 @@ EQUAL = 3e-3  # outputs that differ by less than this part of their size hardly 
 
 def of_equal_signals(model: Trainee, x: Array) -> str:
     """That all examples look alike, or from which layer on they do; "" if they differ. Waits for the device once."""
-    x, xp = x[:ROWS, ...], same_place(x=x)
+    x, xp = x[: min(ROWS, x.shape[0]), ...], same_place(x=x)
     if x.shape[0] < 2:
         return ""
     hidden = [*_hidden(model, x)]
