@@ -40,6 +40,7 @@ WORDS = {
     "howto/sklearn": "sklearn, scikit-learn, pipeline, grid search, cross-validation",
     "howto/training": "overfitting, regularization, weight decay, learning rate, batch size, validation",
     "howto/jax": "JAX",
+    "howto/text": "tokenizer, language model, GPT, text generation, prompt, temperature",
     "explanation": "backpropagation, backward pass",
     "gallery": "plot, figure, picture, visualize",
     "comparison": "benchmark, Keras, Thinc, alternatives",
