@@ -41,6 +41,7 @@ WORDS = {
     "howto/learning": "not learning, loss does not decrease, vanishing gradient, dead relu, debugging",
     "howto/training": "overfitting, regularization, weight decay, learning rate, batch size, validation",
     "howto/jax": "JAX",
+    "howto/text": "tokenizer, language model, GPT, text generation, prompt, temperature",
     "explanation": "backpropagation, backward pass",
     "gallery": "plot, figure, picture, visualize",
     "comparison": "benchmark, Keras, Thinc, alternatives",

@@ -197,11 +197,14 @@ class Model(metaclass=Explained):
         Raises
         ------
         ValueError
-            When it is set, if its vocabulary has another size than that of the model.
+            If its vocabulary has another size than that of the model.
         """
         noted = self.metadata.get("tokenizer")
         if self._tokenizer[0] is not noted:
-            self._tokenizer = noted, None if noted is None else tokenizer_from_json(noted)
+            tokenizer = None if noted is None else tokenizer_from_json(noted)
+            if tokenizer is not None:
+                refuse_other_vocabulary(self, tokenizer)
+            self._tokenizer = noted, tokenizer
         return self._tokenizer[1]
 
     @tokenizer.setter

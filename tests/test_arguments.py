@@ -167,7 +167,7 @@ def test_a_data_set_that_is_not_here_names_those_that_are(name: str) -> None:
         getattr(nn.datasets, name)
     text = str(error.value)
     named = [each for each in nn.datasets.__all__ if re.search(rf"\b{each}\b", text.partition("are ")[2])]
-    assert " ".join(named) == "blobs checkerboard cifar10 circles digits line mnist moons pets sine spirals xor"
+    assert " ".join(named) == "blobs checkerboard cifar10 circles digits line mnist moons pets sine spirals tales xor"
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -128,9 +129,10 @@ def _texts(net: Model, path: Path) -> dict[str, str]:
         scores = metadata.get(name)
         if isinstance(scores, dict) and isinstance(scores.get("metrics"), dict):
             facts[name] = _scores(metadata.pop(name))
-    if net.tokenizer is not None:
-        del metadata["tokenizer"]
-        facts["tokenizer"] = f"{net.tokenizer.kind}, {len(net.tokenizer)} tokens"
+    with suppress(TypeError, ValueError):  # metadata of the user's own, or damaged ones, are shown unchanged
+        if net.tokenizer is not None:
+            del metadata["tokenizer"]
+            facts["tokenizer"] = f"{net.tokenizer.kind}, {len(net.tokenizer)} tokens"
     if isinstance(metadata.get("input"), dict):  # has a table of its own
         del metadata["input"]
     return facts | {name: str(value) for name, value in metadata.items()}

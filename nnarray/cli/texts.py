@@ -55,6 +55,11 @@ def plan_of(ctx: typer.Context, data: Path) -> TextPlan:
             f"{_option(others[0])} is not for texts, and {str(data)!r} is read as a text: it ends in {ENDING}, and no "
             f"--target is given. Leave it out; or for a table, pass --target COLUMN."
         )
+    if "vocabulary" in given and ctx.params["tokenizer"] != "pairs":
+        raise ValueError(
+            f"--vocabulary is for --tokenizer pairs, and the tokenizer is {ctx.params['tokenizer']}. Leave it "
+            f"out: the vocabulary follows from the text."
+        )
     return TextPlan(**{name: ctx.params[name] for name in given if name in OPTIONS})
 
 

@@ -128,6 +128,10 @@ def test_a_table_in_a_txt_file_needs_a_target() -> None:
         (("tales.txt", "--heads", "3"), "--heads must divide --features, 128; got 3"),
         (("tales.txt", "--context", "0"), "--context must be an integer of at least 1; got 0"),
         (("tales.txt", "--tokenizer", "words"), "unknown --tokenizer 'words'; use one of characters, bytes, pairs"),
+        (
+            ("tales.txt", "--vocabulary", "300"),
+            "--vocabulary is for --tokenizer pairs, and the tokenizer is characters",
+        ),
         (("latin.txt",), "'latin.txt' is not text in UTF-8: byte 3, in line 1, does not fit. Pass its encoding"),
         (("empty.txt",), "'empty.txt' is empty"),
     ],

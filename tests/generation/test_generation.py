@@ -242,6 +242,16 @@ def test_the_tokenizer_is_saved_with_the_model(host: nn.Backend, tmp_path: Path)
     assert again.tokenizer is None
 
 
+def test_a_file_may_have_the_tokenizer_of_another_model(host: nn.Backend) -> None:
+    made = model(host)
+    made.metadata["tokenizer"] = nn.text.ByteTokenizer().to_json()
+    with pytest.raises(ValueError, match="the tokenizer has 256 tokens, but the model has"):
+        made.generate("to")
+    made.metadata["tokenizer"] = {"kind": "characters", "characters": "aa"}
+    with pytest.raises(ValueError, match="the description of the tokenizer is damaged"):
+        made.generate("to")
+
+
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [

@@ -184,6 +184,15 @@ def test_rows_are_packed(be: nn.Backend) -> None:
     assert to_host(be, mask).sum() == 9
 
 
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [("BertTokenizer", "WordPieceTokenizer"), ("pad_sequences", "padded"), ("ByteTokeniser", "ByteTokenizer")],
+)
+def test_names_of_other_libraries(name: str, says: str) -> None:
+    with pytest.raises(AttributeError, match=says):
+        getattr(nn.text, name)
+
+
 # --- Errors ----------------------------------------------------------------------------------------------------------
 
 

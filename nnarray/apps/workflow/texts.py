@@ -37,7 +37,7 @@ from nnarray.training.checkpoints import Checkpoint
 ENDING = ".txt"
 TOKENIZERS = ("characters", "bytes", "pairs")
 BATCH, STEPS, FEWEST = 32, 2_000, 50  # windows of a step; steps of a training; steps of an epoch at least
-HELD_OUT = 2**26  # logits of the held-out windows that are computed at once, at most
+HELD_OUT = 2**24  # logits of the held-out windows that are computed at once, at most
 
 
 @dataclass(frozen=True)
