@@ -226,3 +226,19 @@ def test_settings_are_json_and_arrays(tmp_path: Path) -> None:
     text = encode(layer, tensors=tensors)
     assert decode(text, dict(tensors)) == layer
     assert pickle.loads(pickle.dumps(layer)) == layer
+
+
+def test_a_saved_graph_is_checked_again(tmp_path: Path) -> None:
+    layer = nn.load_onnx(saved(tmp_path, perceptron())).network
+    tensors: dict[str, Any] = {}
+    text = encode(layer, tensors=tensors)
+    nodes = text["graph"][0]
+    nodes[0][0] = "Strange"
+    with pytest.raises(ValueError, match="1 unknown operator: Strange"):
+        decode(text, dict(tensors))
+    nodes[0][0], nodes[0][1] = "Gemm", ["y", "first.weight"]
+    with pytest.raises(ValueError, match="has a cycle"):
+        decode(text, dict(tensors))
+    text["graph"] = text["graph"][:2]
+    with pytest.raises(ValueError, match="the graph is damaged"):
+        decode(text, dict(tensors))
