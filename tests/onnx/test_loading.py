@@ -104,6 +104,14 @@ def test_a_graph_is_part_of_another_network(tmp_path: Path) -> None:
     assert len(repr(loaded)) < 200
 
 
+def test_a_state_dict_has_the_names_of_the_file(tmp_path: Path) -> None:
+    loaded = nn.load_onnx(saved(tmp_path, perceptron()))
+    theirs = loaded.to_torch()
+    assert {name: x.shape for name, x in theirs.items()} == {name: x.shape for name, x in loaded.params.items()}
+    other = nn.load_onnx(saved(tmp_path, perceptron(seed=1)))
+    assert (other.load_torch(theirs).theta == loaded.theta).all()
+
+
 def test_what_follows_from_shapes_is_not_read_from_the_device(tmp_path: Path) -> None:
     nodes = [
         node("Shape", ["x"], ["s"]),
