@@ -87,7 +87,7 @@ def rebuilt(graph: Any) -> Graph:
             constants,
             name,
         )
-    except TypeError as error:
+    except (TypeError, ValueError, AttributeError) as error:
         raise ValueError(f"the graph is damaged: {error}") from error
     if not all(isinstance(each, Tensor) for each in made.constants.values()):
         raise ValueError("the graph is damaged: its constants are not arrays")

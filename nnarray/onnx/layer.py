@@ -17,6 +17,7 @@ from nnarray.onnx.lowering import Lowered
 from nnarray.onnx.operators.common import FEW, MOST, Place, nearest, room
 from nnarray.onnx.outline import outline
 from nnarray.onnx.plan import DEVICE, Memory, Plan
+from nnarray.onnx.reading.checks import check
 from nnarray.onnx.weights import Weight, flattened, nested, paths_of
 from nnarray.random import Key
 from nnarray.recording import Traced, is_real, stripped
@@ -61,7 +62,10 @@ class OnnxGraph(Layer):
     def __post_init__(self) -> None:
         super().__post_init__()
         weights = tuple(Weight(*each) for each in self.weights)
-        settle(self, graph=rebuilt(self.graph), weights=weights)
+        if not isinstance(self.graph, Graph):  # from a file, which may be damaged
+            settle(self, graph=rebuilt(self.graph))
+            check(self.graph, self.versions, [each.name for each in weights])
+        settle(self, weights=weights)
 
     def __getstate__(self) -> dict[str, Any]:
         """The settings alone: a plan is prepared again."""

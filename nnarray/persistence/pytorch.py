@@ -94,14 +94,14 @@ def _walk(layer: Layer, shape: Shape, path: tuple[str, ...], flat: Shape | None,
     """Collect the entries of a layer; `flat` is the shape that was flattened into its inputs; returns the outputs'."""
     if layer.named_layers:
         return _walk_inside(layer, shape, path, flat, entries)
-    module = ".".join(path)
     for is_state, wanted in ((False, layer.params(shape)), (True, layer.initial_state(shape))):
         for slot in Layout.of(wanted).slots:
-            name, shaped = slot.name, slot.param.shape
+            *before, name = (*path, *slot.path)  # a graph has parameters in parts of its own
+            module, shaped = ".".join(before), slot.param.shape
             attribute = STATE.get(name, name) if is_state else name
             axes = AXES.get(type(layer)) if name.startswith("weight") else None
             ordered = flat if flat and shaped and (name == "weight" or layer.family != "dense") else None
-            entries.append(Entry(f"{module}.{name}", module, attribute, shaped, axes, ordered, is_state))
+            entries.append(Entry(_key(module, name), module, attribute, shaped, axes, ordered, is_state))
     if layer.family == "reshape" and len(layer.out_shape(shape)) == 1 and len(shape) > 1:
         return shape
     return None if layer.family == "dense" else flat

@@ -15,6 +15,7 @@ import nnarray as nn
 from nnarray.persistence.settings import decode, encode
 from tests.onnx import graphs
 from tests.onnx.graphs import BOOL, INT64, model, node, perceptron, saved, value
+from tests.onnx.test_lowering import images
 from tests.tolerances import close
 
 
@@ -56,6 +57,42 @@ def test_the_gradient_follows_from_a_record(tmp_path: Path) -> None:
     assert nn.testing.check_layer(loaded.network, (3,), backends=["numpy", "strict"]).pullback == "recorded"
 
 
+def recurrent(op: str, gates: int) -> Any:
+    """Both directions of a recurrent layer over 4 steps of 3 features, and a product of its last state."""
+    rng = np.random.default_rng(0)
+    constants: dict[str, Any] = {
+        "w": 0.5 * rng.normal(size=(2, gates * 2, 3)).astype(np.float32),
+        "r": 0.5 * rng.normal(size=(2, gates * 2, 2)).astype(np.float32),
+        "b": 0.5 * rng.normal(size=(2, gates * 4)).astype(np.float32),
+        "p": rng.normal(size=(4, 2)).astype(np.float32),
+        "s": np.asarray([0, -1]),
+    }
+    nodes = [
+        node("Transpose", ["x"], ["t"], perm=[1, 0, 2]),
+        node(op, ["t", "w", "r", "b"], ["all", "last"], hidden_size=2, direction="bidirectional"),
+        node("Transpose", ["last"], ["l"], perm=[1, 0, 2]),
+        node("Flatten", ["l"], ["f"]),
+        node("MatMul", ["f", "p"], ["y"]),
+    ]
+    return model(nodes, [value("x", ["n", 4, 3])], [value("y", ["n", 2])], constants)
+
+
+@pytest.mark.parametrize(("op", "gates"), [("RNN", 1), ("GRU", 3), ("LSTM", 4)])
+def test_recurrent_graphs_train(tmp_path: Path, op: str, gates: int) -> None:
+    loaded = nn.load_onnx(saved(tmp_path, recurrent(op, gates)), dtype="float64")
+    assert list(loaded.params) == ["w", "r", "b", "p"]
+    nn.testing.check_layer(loaded.network, (4, 3), backends=["numpy"])
+
+
+def test_the_gradient_of_images(be: Any, tmp_path: Path) -> None:
+    loaded = nn.load_onnx(saved(tmp_path, images()), dtype="float64")
+    nn.testing.check_layer(loaded.network, (3, 17, 17), backends=["numpy"])
+    X = np.random.default_rng(0).normal(size=(8, 3, 17, 17)).astype(np.float32)
+    moved = nn.load_onnx(saved(tmp_path, images()), backend=be)
+    history = moved.fit(be.asarray(X), be.asarray(np.arange(8) % 5), epochs=2, batch_size=4, loss="cross_entropy")
+    assert history["loss"][-1] < history["loss"][0]
+
+
 def test_a_graph_is_part_of_another_network(tmp_path: Path) -> None:
     loaded = nn.load_onnx(saved(tmp_path, perceptron()))
     whole = nn.Network(loaded.network, nn.Dense(3)).init((3,), seed=0, dtype="float32")
@@ -65,6 +102,14 @@ def test_a_graph_is_part_of_another_network(tmp_path: Path) -> None:
     close(whole(x), loaded(x) @ dense[0] + dense[1], "float32")
     assert "OnnxGraph" in str(whole.summary())
     assert len(repr(loaded)) < 200
+
+
+def test_a_state_dict_has_the_names_of_the_file(tmp_path: Path) -> None:
+    loaded = nn.load_onnx(saved(tmp_path, perceptron()))
+    theirs = loaded.to_torch()
+    assert {name: x.shape for name, x in theirs.items()} == {name: x.shape for name, x in loaded.params.items()}
+    other = nn.load_onnx(saved(tmp_path, perceptron(seed=1)))
+    assert (other.load_torch(theirs).theta == loaded.theta).all()
 
 
 def test_what_follows_from_shapes_is_not_read_from_the_device(tmp_path: Path) -> None:
@@ -226,3 +271,19 @@ def test_settings_are_json_and_arrays(tmp_path: Path) -> None:
     text = encode(layer, tensors=tensors)
     assert decode(text, dict(tensors)) == layer
     assert pickle.loads(pickle.dumps(layer)) == layer
+
+
+def test_a_saved_graph_is_checked_again(tmp_path: Path) -> None:
+    layer = nn.load_onnx(saved(tmp_path, perceptron())).network
+    tensors: dict[str, Any] = {}
+    text = encode(layer, tensors=tensors)
+    nodes = text["graph"][0]
+    nodes[0][0] = "Strange"
+    with pytest.raises(ValueError, match="1 unknown operator: Strange"):
+        decode(text, dict(tensors))
+    nodes[0][0], nodes[0][1] = "Gemm", ["y", "first.weight"]
+    with pytest.raises(ValueError, match="has a cycle"):
+        decode(text, dict(tensors))
+    text["graph"] = text["graph"][:2]
+    with pytest.raises(ValueError, match="the graph is damaged"):
+        decode(text, dict(tensors))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 from nnarray import kernels
@@ -25,6 +25,7 @@ KERNELS = {
 """Operators that are activations of layers, with their usual settings."""
 
 
+@cache
 def activated(name: str, **options: float) -> Callable[[Any], Any]:
     """An activation of layers as a function whose pullback is that of the layer."""
     row = FUNCTIONS[name]

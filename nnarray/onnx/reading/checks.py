@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
-from nnarray.names import shown
 from nnarray.onnx.graph import Graph, every_node
 from nnarray.onnx.operators import TABLE, operator_for
 from nnarray.onnx.operators.table import NEWEST
@@ -13,8 +12,8 @@ MOST = 10
 """How many faults of a kind are named."""
 
 
-def check(graph: Graph, versions: Mapping[str, int]) -> None:
-    """Refuse a graph that cannot be computed.
+def check(graph: Graph, versions: Mapping[str, int], given: Iterable[str] = ()) -> None:
+    """Refuse a graph that cannot be computed; `given` are the names of parameters, which replace constants.
 
     Raises
     ------
@@ -27,7 +26,7 @@ def check(graph: Graph, versions: Mapping[str, int]) -> None:
             f"it uses version {version} of the operators, and the newest known here is {NEWEST}. Export it with "
             f"opset_version={NEWEST}"
         )
-    _check_names(graph, set())
+    _check_names(graph, {*given})
     _check_operators(graph, versions)
 
 
@@ -82,9 +81,3 @@ def _check_operators(graph: Graph, versions: Mapping[str, int]) -> None:
             f"it has {len(unknown)} unknown {'operator' if len(unknown) == 1 else 'operators'}: {named}. Write a "
             f"function for each, and add it with nn.onnx.register(name, function, domain=...)"
         )
-
-
-def listed(names: list[str]) -> str:
-    """A few names, and how many more there are."""
-    more = f" and {len(names) - MOST} more" if len(names) > MOST else ""
-    return f"{', '.join(map(shown, names[:MOST]))}{more}"
