@@ -58,7 +58,7 @@ def fit(model: Trainee, X: Any, y: Any, settings: FitSettings) -> History:
     run = Run(model, History(), settings.epochs, columns=("epoch", *scores, *held, "lr", "seconds"))
     run.history.settings = {
         **settings.written,
-        **kinds_of(X),
+        **kinds_of(model, X),
         "examples": data.examples,
         "validation examples": None if held_out is None else held_out.examples,
         "weighted": data.weighted,
@@ -132,7 +132,7 @@ def _examples(model: Trainee, X: Any, y: Any, settings: FitSettings) -> tuple[Da
 def _warn_of_other_kind(model: Trainee, X: Any, validation: Any, held_out: Data) -> None:
     """Warn if the held-out examples are bytes and the others are real numbers."""
     if isinstance(held_out.inputs, InMemory) and is_bytes(validation) and model.inputs.kind == REAL:
-        warn_of_bytes(held_out.inputs.x, "validation_X", {"data": "X", **kinds_of(X)})
+        warn_of_bytes(held_out.inputs.x, "validation_X", {"data": "X", **kinds_of(model, X)})
 
 
 def _refuse_beside_stream(y: Any, settings: FitSettings) -> None:

@@ -298,11 +298,12 @@ KINDS = "inputs"
 """The name of the setting in the history that says whether a training saw bytes; it is not there if it saw none."""
 
 
-def kinds_of(X: Any) -> dict[str, str]:
-    """What the history notes of the inputs of a training: "uint8", or "unknown" where they are read later."""
-    if isinstance(X, Source | Stream):
+def kinds_of(model: Trainee, X: Any) -> dict[str, str]:
+    """What the history notes of the inputs of a training: "uint8", or "unknown" of a stream; nothing of others."""
+    if isinstance(X, Stream):
         return {KINDS: "unknown"}
-    return {KINDS: "uint8"} if any(map(is_bytes, arrays_in(X))) else {}
+    rows = (x.rows(slice(0, 1)) if isinstance(x, Placed) else x for x in arrays_in(placed(model, X)))
+    return {KINDS: "uint8"} if any(map(is_bytes, rows)) else {}
 
 
 def warn_of_bytes(x: Array, name: str, settings: Mapping[str, Any]) -> None:

@@ -143,7 +143,7 @@ def test_integers_without_a_vector(be: nn.Backend) -> None:
     [
         (
             TOKENS.astype(float),
-            r"X must hold integers from 0 to 4; got dtype float64\. Convert it first: xp\.astype",
+            r"X must hold integers from 0 to 4; got dtype float64\. Convert it first: X = nn\.namespace",
         ),
         (TOKENS > 1, "got dtype bool"),
         (TOKENS[:, :3], r"expects \(batch, 4\)"),

@@ -130,7 +130,7 @@ def test_parameters_keep_their_dtype_and_are_finite(be: nn.Backend) -> None:
     other = NET.init((2,), backend=be, dtype="float16") if "float16" in be.dtypes else None
     before = be.to_numpy(model.theta).copy()
     if other is not None:
-        message = "theta must have the model's dtype float32; got float16. Convert it with xp.astype"
+        message = "theta must have the model's dtype float32; got float16. Convert it, theta = nn"
         for change in (
             lambda: setattr(model, "theta", other.theta),
             lambda: model.with_theta(other.theta),
