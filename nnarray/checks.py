@@ -143,7 +143,7 @@ def refuse_other_sums(sums: Array, what: str, remedy: str) -> None:
 def refuse_crossed(
     losses: Callable[[Array, Array], Array], target: Array, outputs: Shape, dtype: Any, name: str
 ) -> None:
-    """Refuse a loss that crosses each output with each target: shapes (N, 1) and (N,) make (N, N) without a message.
+    """Refuse a loss that crosses each output with each target: shapes (N, 1) and (N,) make (N, N), silently.
 
     Some losses compare the examples of a batch with each other on purpose. So it counts as a mistake only where targets
     as a column, shape (N, 1), make the losses independent of the other examples.

@@ -94,6 +94,9 @@ def serve(
             typer.echo(f"nnarray: {OPEN}", err=True)
 
     in_log = log_file is not None or verbose
+    requests, probes = logging.getLogger("uvicorn.access"), _is_no_probe
+    requests.addFilter(probes)
+    ctx.call_on_close(partial(requests.removeFilter, probes))
     answering = service.application(pipeline, model.name, limits, ready, sha256=digest)
     config = uvicorn.Config(
         answering,
@@ -108,6 +111,12 @@ def serve(
     server = uvicorn.Server(config)
     _before_shutdown(server, partial(answering.state.bodies.end_within, stop_seconds / 2))
     _run(server, listening)
+
+
+def _is_no_probe(record: logging.LogRecord) -> bool:
+    """Whether a line is of another request than the probes, which come every few seconds and are answered."""
+    args = record.args if isinstance(record.args, tuple) and len(record.args) == 5 else ("", "", "", "", 0)
+    return not (args[2] in ("/health", "/metrics") and args[4] == 200)
 
 
 def _loaded(model: Path, backend: str, dtype: str | None) -> tuple[Pipeline, str]:

@@ -763,6 +763,9 @@ def test_the_log_has_each_request_and_why_it_was_refused(folder: Path, tmp_path:
     file = tmp_path / "a.log"
     with served(folder / "kind.safetensors", "--log-file", str(file)) as (process, port):
         assert ask(port, [GOOD])[0] == 200
+        with closing(HTTPConnection("127.0.0.1", port, timeout=LIMIT)) as probe:
+            probe.request("GET", "/health")
+            assert probe.getresponse().status == 200
         first = file.rename(tmp_path / "a.log.1")
         assert ask(port, [{**GOOD, "colour": "pink"}])[0] == 422
         process.send_signal(signal.SIGTERM)
@@ -776,5 +779,7 @@ def test_the_log_has_each_request_and_why_it_was_refused(folder: Path, tmp_path:
     assert f"INFO the file has the sha256 {digest}, its training ended: 20" in before
     assert '- "POST /predict HTTP/1.1" 200' in before
     assert "DEBUG refused, 422: row 1, column 'colour': 'pink' is not a category" in after
+    assert re.search(r"refused, 422: .* \(127\.0\.0\.1:\d+\)\n", after)
+    assert "/health" not in before
     assert '- "POST /predict HTTP/1.1" 422' in after
     assert "Application shutdown complete" in after

@@ -153,14 +153,15 @@ class _Service:
 
     async def _answer(self, request: Request) -> Response:
         if self.counts.waiting >= self.limits.waiting:
-            return _refusal(Refused(503, "too many requests wait for an answer; try again.", **{"Retry-After": "1"}))
+            busy = Refused(503, "too many requests wait for an answer; try again.", **{"Retry-After": "1"})
+            return _refusal(busy, request)
         self.counts.waiting += 1
         try:
             return await self._predictions(request)
         except Refused as refused:
-            return _refusal(refused)
+            return _refusal(refused, request)
         except ClientDisconnect:
-            return _refusal(Refused(400, "the client has gone before the body had come."))
+            return _refusal(Refused(400, "the client has gone before the body had come."), request)
         except Exception:
             self.counts.answered(500, 0.0)
             raise
@@ -196,8 +197,9 @@ class _Service:
 PAGES = "there are POST /predict and GET /, /health and /metrics."
 
 
-def _refusal(refused: Refused) -> Response:
-    log.debug("refused, %d: %s", refused.status, refused.reason)
+def _refusal(refused: Refused, request: Request) -> Response:
+    client = request.client and f"{request.client.host}:{request.client.port}"  # as in the line of the request
+    log.debug("refused, %d: %s (%s)", refused.status, refused.reason, client)
     return JSONResponse({"error": refused.reason}, refused.status, headers=refused.headers)
 
 
