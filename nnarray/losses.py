@@ -207,7 +207,7 @@ class Loss:
                 f"the gradient of their sum, of the outputs' shape {tuple(outputs.shape)}; got {shown(pair)}."
             )
         losses, gradient = pair
-        if is_differentiated(outputs) and not type(self).__module__.startswith("nnarray."):
+        if not type(self).__module__.startswith("nnarray.") and is_differentiated(outputs):
             losses = self._with_own_gradient(outputs, target)
         return self.reduced(losses, gradient, weights)
 

@@ -8,11 +8,12 @@ from typing import Any, NamedTuple, TypeAlias
 
 from nnarray import random
 from nnarray.backends import Backend, backend, device_of, host_backend, list_backends, namespace
+from nnarray.functional.hooks import Passage, with_hooks
 from nnarray.functional.layout import Layout
 from nnarray.kernels.compilation import compiled
+from nnarray.layers.activations import activation
 from nnarray.layers.base import Context, Layer, gradients_of, outputs_of
 from nnarray.layers.kinds import BOOLEAN, REAL, Spec, arrays_in, mapped, specs
-from nnarray.layers.recorded import RecordedPullback
 from nnarray.losses import Loss
 from nnarray.names import shown
 from nnarray.random import Key
@@ -32,7 +33,7 @@ class LayerCheck(NamedTuple):
     Attributes
     ----------
     pullback : str
-        "hand-written", or "recorded" if it follows from a record of the forward pass.
+        "hand-written", or "recorded" if it follows from a record of the forward pass, at least in a part.
     forward : float
         Seconds of a forward pass, on NumPy in float64 with the examples of the check: the shortest of three.
     backward : float
@@ -135,7 +136,15 @@ def _measured(layer: Layer, size: Size, key: Key) -> LayerCheck:
         out.pullback(dy)
         times.append((middle - start, perf_counter() - middle))
     forward, backward = (min(each) for each in zip(*times, strict=True))
-    return LayerCheck("recorded" if type(out.pullback) is RecordedPullback else "hand-written", forward, backward)
+    passages: dict[str, Passage] = {}
+    with_hooks(layer, passages).forward(tree, x, ctx).pullback(dy)
+    is_recorded = any(each.is_recorded for each in passages.values()) or _has_recorded_activation(layer)
+    return LayerCheck("recorded" if is_recorded else "hand-written", forward, backward)
+
+
+def _has_recorded_activation(layer: Layer) -> bool:
+    own = activation(getattr(layer, "activation", None)).is_recorded
+    return own or any(_has_recorded_activation(each) for _, each in layer.named_layers)
 
 
 def _check_on(be: Backend, dtype: str, layer: Layer, size: Size, training: bool, key: Key) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nnarray.layers.base import Context, Layer, Out
+from nnarray.layers.recorded import RecordedPullback
 from nnarray.layers.wrapped import Wrapped
 from nnarray.typing import Array, Tree
 
@@ -21,6 +22,8 @@ class Passage:
     """The gradient of the loss with respect to y."""
     dx: Any = None
     """The gradient with respect to the inputs, by name if there are several; None if it is not needed."""
+    is_recorded: bool = False
+    """Whether the pullback follows from a record of the forward pass."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +36,7 @@ class Hook(Wrapped):
     def forward(self, params: Tree, x: Array, ctx: Context) -> Out:
         """The outputs of the wrapped layer; they and the gradients are recorded."""
         out = self.inner.forward(params, x, ctx)
-        passage = self.passages[self.path] = Passage(x, out.y)
+        passage = self.passages[self.path] = Passage(x, out.y, is_recorded=type(out.pullback) is RecordedPullback)
 
         def pullback(dy: Array, *dheads: Array) -> tuple[Any, Tree]:
             dx, gradients = out.pullback(dy, *dheads)

@@ -106,6 +106,11 @@ class Activation(Layer):
         both = custom_gradient(lambda x: (function(x), lambda dy: dy * derivative(x)))
         return Function(both, lambda dy, x, _y: dy * derivative(x))
 
+    @property
+    def is_recorded(self) -> bool:
+        """Whether the pullback follows from a record of the function."""
+        return self.derivative is None and not isinstance(self.function, str)
+
     def forward(self, params: Tree, x: Array, ctx: Context) -> Out:
         """The function applied to each entry of `x`; `y` has the shape of `x`."""
         y = self.resolved.value(x)
@@ -114,8 +119,7 @@ class Activation(Layer):
         def pullback(dy: Array) -> tuple[Array, Tree]:
             return function_pullback(dy), {}
 
-        written = self.derivative is not None or isinstance(self.function, str)
-        return Out(y, pullback if written else RecordedPullback(pullback))
+        return Out(y, RecordedPullback(pullback) if self.is_recorded else pullback)
 
 
 def kept_activation(function: Any) -> Any:

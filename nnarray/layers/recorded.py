@@ -75,9 +75,10 @@ def is_recorded(params: Tree, x: Any) -> bool:
 def by_own_pullback(outputs: Callable[[Tree, Any, Any], Any], params: Tree, x: Any, ctx: Any) -> Any:
     """`outputs(params, x, ctx)`; their derivative is the pullback that they have, if it is not recorded."""
     first: list[Any] = []
+    has_gradient = any(map(is_real, leaves(x)))
 
     def of_arrays(params: Tree, x: Any, state: Tree, mask: Any) -> tuple[Any, Callable[..., Any]]:
-        settings = ctx._replace(state=state, mask=mask, keep=True, input_gradient=True, once=False)
+        settings = ctx._replace(state=state, mask=mask, keep=True, input_gradient=has_gradient, once=False)
         out = outputs(params, x, settings)
         if getattr(out, "pullback", unwritten) is unwritten or type(out.pullback) is RecordedPullback:
             raise _NoneOfItsOwn

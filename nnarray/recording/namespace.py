@@ -228,13 +228,17 @@ def _positional(rule: Callable[..., Any], arguments: Any, settings: Any) -> tupl
 def _composed(space: Space, definition: Callable[..., Any], plain: Callable[..., Any] | None) -> Callable[..., Any]:
     @_like(plain)
     def function(*arguments: Any, **settings: Any) -> Any:
-        given = (*arguments, *settings.values())
-        if plain is None or any(isinstance(each, Traced) for each in given):
+        if plain is None or _has_traced((*arguments, *settings.values())):
             return definition(space.root.inner, *alike(space.root, arguments), **settings)
         y = plain(*arguments, **settings)
         return space.as_constant(y) if space.wraps else y
 
     return function
+
+
+def _has_traced(parts: Iterable[Any]) -> bool:
+    """Whether there is a traced array among them, also within lists and tuples."""
+    return any(_has_traced(part) if type(part) in (list, tuple) else isinstance(part, Traced) for part in parts)
 
 
 def _without_gradient(space: Space, plain: Callable[..., Any]) -> Callable[..., Any]:

@@ -35,7 +35,8 @@ class Recorded:
         finally:
             self.tape.is_closed = True
         self.y, self.aux = _with_aux(y) if has_aux else (y, None)
-        self.aux = mapped(self.value, self.aux)
+        if has_aux:
+            self.aux = mapped(self.value, self.aux)
 
     def _variable(self, x: Any) -> Any:
         slot = self.tape.slots

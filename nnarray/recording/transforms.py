@@ -27,7 +27,7 @@ def value_and_gradient(function: Function, argnums: Numbers = 0, *, has_aux: boo
         called = functools.partial(function, **settings) if settings else function
         recorded = Recorded(called, arguments, numbers, has_aux=has_aux)
         value = recorded.value(_scalar(recorded.y))
-        gradients = recorded.gradients(namespace(value).ones_like(value), keep=False)
+        gradients = recorded.sweep([(recorded.y, namespace(value).ones_like(value))], keep=False)
         gradient = gradients[0] if isinstance(argnums, int) else gradients
         return ((value, recorded.aux) if has_aux else value), gradient
 

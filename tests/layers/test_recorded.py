@@ -80,8 +80,7 @@ LAYERS = {
 def test_layers(be: nn.Backend, case: str) -> None:
     layer, shape = LAYERS[case]
     check = nn.testing.check_layer(layer, shape, backends=[be])
-    composed = case in ("activation of dense", "row", "recompute")
-    assert check.pullback == ("hand-written" if composed else "recorded")
+    assert check.pullback == "recorded"
     assert check.backward > 0 < check.forward
 
 

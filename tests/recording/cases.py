@@ -120,6 +120,7 @@ case("repeat", lambda xp, x: xp.repeat(x, 3, axis=1), numbers(2, 3))
 case("repeat flat", lambda xp, x: xp.repeat(x, 2), numbers(2, 3))
 case("meshgrid", lambda xp, x, y: sum(xp.meshgrid(x, y)) ** 2, numbers(3), numbers(4))
 case("meshgrid ij", lambda xp, x, y: sum(xp.meshgrid(x, y, indexing="ij")) ** 2, numbers(3), numbers(4))
+case("asarray of lists", lambda xp, x: xp.asarray([[x[0] * x[1], 2.0], (x[1], xp.sin(x[0]))]) ** 2, numbers(2))
 case("astype", lambda xp, x: xp.astype(x, xp.float64) * 2, numbers(3))
 
 case("getitem number", lambda xp, x: x[1, ...] * x[-1, ...], numbers(3, 2))

@@ -7,6 +7,7 @@ from typing import Any
 
 from nnarray.recording.rules.reductions import axes_of
 from nnarray.recording.traced import Traced, stripped
+from nnarray.recording.trees import leaves
 from nnarray.typing import Namespace, Shape
 
 
@@ -86,7 +87,15 @@ def cast(xp: Namespace, x: Any, dtype: Any, /, **settings: Any) -> Any:
 
 
 def asarray(xp: Namespace, x: Any, /, *, dtype: Any = None, device: Any = None, copy: bool | None = None) -> Any:
-    """A traced array as it is, in another dtype if one is asked for; anything else becomes a constant."""
+    """A traced array as it is, in another dtype if one is asked for; anything else becomes a constant.
+
+    Of lists of traced arrays and numbers, their stack.
+    """
+    if isinstance(x, (list, tuple)):
+        like = next((each for each in leaves(x) if isinstance(each, Traced)), None)
+        if like is not None:
+            settings = {"dtype": dtype or like.dtype, "device": device or like.device}
+            return xp.stack([asarray(xp, each, **settings) for each in x])
     if not isinstance(x, Traced):
         return xp.plain.asarray(x, dtype=dtype, device=device, copy=copy)
     return xp.positive(x) if dtype is None else cast(xp, x, dtype)
