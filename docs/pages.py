@@ -37,6 +37,7 @@ WORDS = {
     "howto/precision": "float16, bfloat16, mixed precision",
     "howto/pytorch": "PyTorch, torch, weights from PyTorch",
     "howto/reproduce": "seed, reproducible, random state",
+    "howto/series": "time series, forecast, LSTM, GRU, windows, causal convolution",
     "howto/sklearn": "sklearn, scikit-learn, pipeline, grid search, cross-validation",
     "howto/learning": "not learning, loss does not decrease, vanishing gradient, dead relu, debugging",
     "howto/training": "overfitting, regularization, weight decay, learning rate, batch size, validation",

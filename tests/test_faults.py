@@ -214,11 +214,11 @@ def own(given: Callable[[Any, Any], Any], scale: bool = False) -> Case:
 BY_NAME = nn.Inputs({"a": nn.Dense(3)})
 
 
-def masked(b: Bench, mask: Any) -> None:
+def masked(b: Bench, mask: Any, *layers: nn.Layer) -> None:
     """A network that takes a mask is given this one."""
     X = {"values": b.array(np.ones((8, 2, 3))), "mask": mask}
-    shape = {"values": (2, 3), "mask": (2,)}
-    fit_on(b, shape, X, b.y, nn.Masked(nn.Dense(2), nn.GlobalAvgPool()))
+    shape = {"values": (2, 3), "mask": tuple(mask.shape[1:])}
+    fit_on(b, shape, X, b.y, nn.Masked(*(layers or (nn.Dense(2), nn.GlobalAvgPool()))))
 
 
 DATA: dict[str, Case] = {
@@ -261,6 +261,14 @@ DATA: dict[str, Case] = {
             nn.GlobalAvgPool(),
         )
     ),
+    "a row of numbers for a recurrent layer": lambda b: lambda: fit_on(b, (2,), b.X, b.y, nn.LSTM(3), nn.LastStep()),
+    "a mask of features for a recurrent layer": lambda b: (
+        lambda: masked(b, b.array(np.ones((8, 2, 3)), "bool"), nn.GRU(3), nn.LastStep())
+    ),
+    "a sequence continued by a layer that reads both directions": lambda b: (
+        nn.Network(nn.GRU(3, bidirectional=True), nn.Dense(2)).init((4, 2), backend=b.be).new_cache
+    ),
+    "a series that is shorter than a window": lambda b: lambda: nn.datasets.windows(b.X, 48),
     "the path of a file": lambda b: lambda: b.fit(X="X.npy"),
     "NaN in `X`": lambda b: lambda: b.fit(X=b.changed(3, 1, np.nan)),
     "infinity in `X`, at prediction": lambda b: lambda: b.model.predict(b.changed(7, 0, -np.inf)),

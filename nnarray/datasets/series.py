@@ -156,7 +156,7 @@ def windows(series: Array, length: int, *, ahead: int = 1, stride: int = 1) -> t
     >>> X.rows(slice(0, 2))[..., 0].tolist(), y[:, 0].tolist()
     ([[0.0, 1.0, 2.0], [1.0, 2.0, 3.0]], [3.0, 4.0, 5.0])
     """
-    _ = namespace(series)  # raises for anything but an array
+    _ = namespace(series)  # an error, if it is not an array
     if series.ndim not in (1, 2):
         raise ValueError(
             f"series must have shape (count, features), or (count,) for one feature; got {tuple(series.shape)}. Pass "

@@ -10,7 +10,9 @@ import torch
 
 from nnarray import kernels
 from nnarray.backends import is_differentiated
+from nnarray.kernels.compilation import numba_pieces
 from nnarray.kernels.engines import dtypes_kept
+from nnarray.kernels.numpy.recurrent import recurrence as of_numpy
 from nnarray.kernels.standard.normalisation import normalised
 from nnarray.kernels.standard.numerics import at_least_float32_dtype
 from nnarray.kernels.standard.recurrent import Cell
@@ -59,13 +61,19 @@ def recurrence(
     input_gradient: bool = True,
     keep: bool = True,
 ) -> Any:
-    """On the host PyTorch's own layer, and its own record of it, where all positions count."""
-    inputs = [x, weight_ih, weight_hh, *(each for each in (bias_ih, bias_hh) if each is not None)]
-    states = [x.new_zeros((x.shape[0], weight_hh.shape[0])) if each is None else each for each in (h, c)[: cell.states]]
+    """On the host compiled loops, or PyTorch's own layer and its record of it, which is as fast for an LSTM."""
+    arrays = x, weight_ih, weight_hh, bias_ih, bias_hh, h, c
     settings: Any = {"cell": cell, "reverse": reverse, "input_gradient": input_gradient, "keep": keep}
-    usual = _is_plain(*inputs, *states) and x.numel() > 0 and not torch.is_inference_mode_enabled()
-    if not usual or not (mask is None or bool(mask.all())):
-        return kernels.recurrence.definition(x, weight_ih, weight_hh, bias_ih, bias_hh, h, c, mask, **settings)
+    if not _is_plain(*(each for each in arrays if each is not None)) or not x.numel():
+        return kernels.recurrence.definition(*arrays, mask, **settings)
+    mask = None if mask is None or bool(mask.all()) else mask
+    own = cell.name == "lstm" and mask is None
+    if x.dtype == torch.float32 and not own and numba_pieces("recurrent"):
+        return _in_loops(arrays, mask, settings)
+    if mask is not None or torch.is_inference_mode_enabled():
+        return kernels.recurrence.definition(*arrays, mask, **settings)
+    inputs = [each for each in arrays[:5] if each is not None]
+    states = [x.new_zeros((x.shape[0], weight_hh.shape[0])) if each is None else each for each in (h, c)[: cell.states]]
     function = getattr(torch._VF, cell.name if cell.gates > 1 else f"rnn_{cell.name}")
     with torch.set_grad_enabled(keep):
         inputs = [each.detach().requires_grad_(keep and (input_gradient or each is not x)) for each in inputs]
@@ -84,6 +92,17 @@ def recurrence(
 
     states = [each.detach()[0] for each in after]
     return y.detach(), states[0], states[1] if cell.states == 2 else None, pullback
+
+
+def _in_loops(arrays: Sequence[Any], mask: Any, settings: dict[str, Any]) -> Any:
+    """NumPy's version, on the same memory."""
+    given = [None if each is None else each.detach().numpy() for each in (*arrays, mask)]
+    y, h, c, back = of_numpy(*given, **settings)
+
+    def pullback(dy: Any) -> Any:
+        return tuple(None if each is None else torch.from_numpy(each) for each in back(dy.detach().numpy()))
+
+    return torch.from_numpy(y), torch.from_numpy(h), None if c is None else torch.from_numpy(c), pullback
 
 
 def _has_no_nan(x: Any) -> bool:
