@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence, Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from nnarray import kernels
@@ -573,6 +573,13 @@ class CrossEntropy(Loss):
             if not all(0 < w < math.inf for w in weights):
                 raise ValueError(f"class_weights must be finite numbers above 0; got {shown(self.class_weights)}.")
             object.__setattr__(self, "class_weights", weights)  # a tuple: a frozen dataclass must hash
+
+    def __repr__(self) -> str:
+        """Without `ignore_index` if there is none: settings that were written before it still are the same."""
+        shown = {each.name: getattr(self, each.name) for each in fields(self)}
+        if self.ignore_index is None:
+            del shown["ignore_index"]
+        return f"{type(self).__qualname__}({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
 
     def prepare(self, target: Array, shape: Shape, dtype: DType) -> tuple[Array, Array | None]:
         """Labels, or probabilities if there is label smoothing; and the weights from the classes."""
