@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence, Set
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from nnarray import kernels
@@ -576,10 +576,8 @@ class CrossEntropy(Loss):
 
     def __repr__(self) -> str:
         """Without `ignore_index` if there is none: settings that were written before it still are the same."""
-        shown = {each.name: getattr(self, each.name) for each in fields(self)}
-        if self.ignore_index is None:
-            del shown["ignore_index"]
-        return f"{type(self).__qualname__}({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
+        given = {name: value for name, value in vars(self).items() if name != "ignore_index" or value is not None}
+        return f"{type(self).__qualname__}({', '.join(f'{name}={value!r}' for name, value in given.items())})"
 
     def prepare(self, target: Array, shape: Shape, dtype: DType) -> tuple[Array, Array | None]:
         """Labels, or probabilities if there is label smoothing; and the weights from the classes."""
