@@ -666,6 +666,11 @@ class CrossEntropy(Loss):
                 raise ValueError(f"class_weights must be finite numbers above 0; got {shown(self.class_weights)}.")
             object.__setattr__(self, "class_weights", weights)  # a tuple: a frozen dataclass must hash
 
+    def __repr__(self) -> str:
+        """Without `ignore_index` if there is none: settings that were written before it still are the same."""
+        given = {name: value for name, value in vars(self).items() if name != "ignore_index" or value is not None}
+        return f"{type(self).__qualname__}({', '.join(f'{name}={value!r}' for name, value in given.items())})"
+
     def prepare(self, target: Array, shape: Shape, dtype: DType) -> tuple[Array, Array | None]:
         """Labels, or probabilities if there is label smoothing; and the weights from the classes."""
         xp, classes = same_place(target=target), shape[-1]

@@ -133,6 +133,12 @@ def test_labels_that_are_ignored_equal_pytorch(be: nn.Backend, dtype: str, ignor
         close(to_host(be, gradient), outputs.grad.numpy(), dtype)
 
 
+def test_a_loss_that_ignores_nothing_is_written_as_before() -> None:
+    assert repr(losses.CrossEntropy()) == "CrossEntropy(reduction='mean', label_smoothing=0.0, class_weights=None)"
+    assert repr(losses.CrossEntropy(ignore_index=0)).endswith("class_weights=None, ignore_index=0)")
+    assert losses.CrossEntropy() != losses.CrossEntropy(ignore_index=0)
+
+
 def test_labels_that_are_all_ignored_give_no_loss(be: nn.Backend) -> None:
     value, gradient = losses.CrossEntropy(ignore_index=-1).value_and_gradient(
         *on(be, "float32", POSITIONS, np.full((6, 6), -1))
