@@ -84,9 +84,13 @@ def test_recurrent_graphs_train(tmp_path: Path, op: str, gates: int) -> None:
     nn.testing.check_layer(loaded.network, (4, 3), backends=["numpy"])
 
 
-def test_the_gradient_of_images(be: Any, tmp_path: Path) -> None:
+def test_the_gradient_of_images(tmp_path: Path) -> None:
     loaded = nn.load_onnx(saved(tmp_path, images()), dtype="float64")
     nn.testing.check_layer(loaded.network, (3, 17, 17), backends=["numpy"])
+
+
+@pytest.mark.once_a_library
+def test_images_train(be: Any, tmp_path: Path) -> None:
     X = np.random.default_rng(0).normal(size=(8, 3, 17, 17)).astype(np.float32)
     moved = nn.load_onnx(saved(tmp_path, images()), backend=be)
     history = moved.fit(be.asarray(X), be.asarray(np.arange(8) % 5), epochs=2, batch_size=4, loss="cross_entropy")

@@ -16,16 +16,16 @@ from tests.tolerances import close
 RNG = np.random.default_rng(0)
 
 
-def weights(*shape: int) -> Any:
-    return (RNG.normal(size=shape) / np.sqrt(np.prod(shape[1:]))).astype(np.float32)
+def weights(rng: np.random.Generator, *shape: int) -> Any:
+    return (rng.normal(size=shape) / np.sqrt(np.prod(shape[1:]))).astype(np.float32)
 
 
-def norm(name: str, channels: int) -> dict[str, Any]:
+def norm(rng: np.random.Generator, name: str, channels: int) -> dict[str, Any]:
     return {
-        f"{name}.scale": 1 + weights(channels),
-        f"{name}.bias": weights(channels),
-        f"{name}.mean": weights(channels),
-        f"{name}.var": np.abs(weights(channels)) + 0.5,
+        f"{name}.scale": 1 + weights(rng, channels),
+        f"{name}.bias": weights(rng, channels),
+        f"{name}.mean": weights(rng, channels),
+        f"{name}.var": np.abs(weights(rng, channels)) + 0.5,
     }
 
 
@@ -35,9 +35,19 @@ def inputs_of(name: str) -> list[str]:
 
 def images() -> Any:
     """Convolutions with normalisation and activations, a shortcut, branches that are joined, and a product."""
-    constants: dict[str, Any] = {"w1": weights(8, 3, 3, 3), "w2": weights(8, 8, 3, 3), "b2": weights(8)}
-    constants |= {"w3": weights(4, 8, 1, 1), "w4": weights(6, 4, 3, 3), "b4": weights(6), "w5": weights(16, 1, 3, 3)}
-    constants |= {"fc": weights(5, 22), "fb": weights(5), "half": np.float32(0.5)} | norm("n1", 8) | norm("n2", 8)
+    rng = np.random.default_rng(0)
+    constants: dict[str, Any] = {"w1": weights(rng, 8, 3, 3, 3), "w2": weights(rng, 8, 8, 3, 3), "b2": weights(rng, 8)}
+    constants |= {
+        "w3": weights(rng, 4, 8, 1, 1),
+        "w4": weights(rng, 6, 4, 3, 3),
+        "b4": weights(rng, 6),
+        "w5": weights(rng, 16, 1, 3, 3),
+    }
+    constants |= (
+        {"fc": weights(rng, 5, 22), "fb": weights(rng, 5), "half": np.float32(0.5)}
+        | norm(rng, "n1", 8)
+        | norm(rng, "n2", 8)
+    )
     pads = {"pads": [1, 1, 1, 1]}
     nodes = [
         node("Conv", ["x", "w1"], ["c1"], strides=[2, 2], **pads),
@@ -66,7 +76,8 @@ def images() -> Any:
 
 def of_groups() -> Any:
     """A convolution of each channel by itself, an output that is read twice, and other operators in between."""
-    constants: dict[str, Any] = {"w1": weights(4, 1, 3, 3), "w2": weights(6, 4, 1, 1)}
+    rng = np.random.default_rng(0)
+    constants: dict[str, Any] = {"w1": weights(rng, 4, 1, 3, 3), "w2": weights(rng, 6, 4, 1, 1)}
     nodes = [
         node("Conv", ["x", "w1"], ["c1"], group=4, auto_pad="SAME_UPPER"),
         node("Relu", ["c1"], ["r1"]),
