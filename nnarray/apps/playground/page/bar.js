@@ -1,6 +1,6 @@
 // The top bar: training, and its settings, which may all change while it runs.
 
-import { send, set } from "./connection.js";
+import { change, send, set } from "./connection.js";
 import { byId, h, rounded, write } from "./dom.js";
 import { icon } from "./icons.js";
 import { optionsBox } from "./options.js";
@@ -113,7 +113,7 @@ const numbered = (list) => list.map((x) => [x, x && x < 0.001 ? x.toFixed(4) : S
 const training = () => store.settings.training;
 const network = () => store.settings.network;
 const setTraining = (part) => set({ training: part });
-const setLayers = (part) => set({ network: { layers: network().layers.map((layer) => ({ ...layer, ...part })) } });
+const setLayers = (part) => change(() => ({ network: { layers: network().layers.map((layer) => ({ ...layer, ...part })) } }));
 const common = (name, other) => network().layers[0]?.[name] ?? other;
 
 function penalty() {

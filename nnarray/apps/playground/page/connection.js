@@ -82,7 +82,8 @@ async function next() {
   sending = Boolean(entry);
   if (!entry) return;
   try {
-    const { events } = await post(`/session/${session}/message`, JSON.stringify(entry.message));
+    const message = typeof entry.message === "function" ? entry.message() : entry.message;
+    const { events } = await post(`/session/${session}/message`, JSON.stringify(message));
     events.filter(({ type }) => !entry.quiet || type !== "refused").forEach(apply);
     entry.resolve(events);
   } catch (error) {
@@ -94,6 +95,9 @@ async function next() {
 
 /** Change a part of the settings. */
 export const set = (settings, latest) => send({ type: "set", settings }, latest);
+
+/** Change a part that follows from the present settings: `part()` is called when all earlier changes have been answered. */
+export const change = (part) => send(() => ({ type: "set", settings: part() }));
 
 /** Send a file. */
 export async function sendFile(file) {

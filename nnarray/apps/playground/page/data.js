@@ -1,7 +1,7 @@
 // The data: which dataset, how much noise, own formulas, files and points.
 
 import { redrawAll } from "./canvas.js";
-import { send, sendFile, set } from "./connection.js";
+import { change, send, sendFile, set } from "./connection.js";
 import { byId, fixed, h, settled, write } from "./dom.js";
 import { optionsBox } from "./options.js";
 import { drawPoints } from "./output.js";
@@ -31,7 +31,7 @@ export function buildData() {
 
 const setData = (part, latest) => set({ data: part }, latest);
 
-const again = () => setData({ seed: (store.settings.data.seed + 1) % 1000 });
+const again = () => change(() => ({ data: { seed: (store.settings.data.seed + 1) % 1000 } }));
 
 function slider(key, name, { low, high, step, format = String }) {
   const shown = h("output");

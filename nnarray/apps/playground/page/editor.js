@@ -1,6 +1,6 @@
 // A small window beside the network: the weights into a neuron, or the settings of a layer.
 
-import { set } from "./connection.js";
+import { change } from "./connection.js";
 import { fixed, h, write } from "./dom.js";
 import { neuronName, setNumber } from "./network.js";
 import { store } from "./store.js";
@@ -85,16 +85,13 @@ function weightLine({ label, title, read, write: change }) {
 /** The settings of one layer. */
 export function editLayer(k, button, box) {
   const layer = store.settings.network.layers[k];
-  const change = (part) => {
-    const layers = store.settings.network.layers.map((each, j) => (j === k ? { ...each, ...part } : each));
-    set({ network: { layers } });
-  };
-  const activation = h("select", { onchange: () => { change({ activation: activation.value }); write(button, activation.value); } },
+  const edit = (part) => change(() => ({ network: { layers: store.settings.network.layers.map((each, j) => (j === k ? { ...each, ...part } : each)) } }));
+  const activation = h("select", { onchange: () => { edit({ activation: activation.value }); write(button, activation.value); } },
     store.catalog.activations.map((name) => h("option", { value: name, selected: name === layer.activation }, name)));
   const shown = h("output", {}, fixed(layer.dropout));
   const dropout = h("input", { type: "range", min: 0, max: 0.8, step: 0.05, value: layer.dropout,
-    oninput: () => write(shown, fixed(Number(dropout.value))), onchange: () => change({ dropout: Number(dropout.value) }) });
-  const normalise = h("input", { type: "checkbox", checked: layer.batch_norm, onchange: () => change({ batch_norm: normalise.checked }) });
+    oninput: () => write(shown, fixed(Number(dropout.value))), onchange: () => edit({ dropout: Number(dropout.value) }) });
+  const normalise = h("input", { type: "checkbox", checked: layer.batch_norm, onchange: () => edit({ batch_norm: normalise.checked }) });
   const opened = openAt(button, box, t("net.layer", { layer: k + 1 }), [
     h("label.field", {}, h("span", {}, t("bar.activation")), activation),
     h("label.field", {}, h("span", {}, t("bar.dropout"), " ", shown), dropout),

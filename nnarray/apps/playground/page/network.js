@@ -3,7 +3,7 @@
 import { Surface, font, redraw } from "./canvas.js";
 import { className, shortName } from "./classes.js";
 import { color, colors } from "./colors.js";
-import { send, set } from "./connection.js";
+import { change, send } from "./connection.js";
 import { byId, fixed, h, rounded, write } from "./dom.js";
 import { editLayer, editNeuron, closeEditor, refreshEditor } from "./editor.js";
 import { layoutOf, leastHeight, lineAt, lineOf, trace } from "./layout.js";
@@ -62,18 +62,20 @@ const classOf = (unit) => (store.network.at(-1).units === 1 ? 1 : unit);
 
 // --- Layers and units -----------------------------------------------------------------------------------------------
 
-function changeLayers(by) {
-  const layers = store.settings.network.layers;
-  const last = layers.at(-1) ?? { units: 4, activation: "tanh" };
-  const next = by > 0 ? [...layers, { ...last, units: Math.min(last.units, 4) }] : layers.slice(0, -1);
-  set({ network: { layers: next } });
-  emit("say", `${next.length} ${t(next.length === 1 ? "net.layers.one" : "net.layers")}`);
+const layersNow = () => store.settings.network.layers;
+
+async function changeLayers(by) {
+  await change(() => {
+    const last = layersNow().at(-1) ?? { units: 4, activation: "tanh" };
+    return { network: { layers: by > 0 ? [...layersNow(), { ...last, units: Math.min(last.units, 4) }] : layersNow().slice(0, -1) } };
+  });
+  const { length } = layersNow();
+  emit("say", `${length} ${t(length === 1 ? "net.layers.one" : "net.layers")}`);
 }
 
-function changeUnits(k, by) {
-  const layers = store.settings.network.layers.map((layer, j) => (j === k ? { ...layer, units: layer.units + by } : layer));
-  set({ network: { layers } });
-  emit("say", t("state.units", { layer: k + 1, units: layers[k].units }));
+async function changeUnits(k, by) {
+  await change(() => ({ network: { layers: layersNow().map((layer, j) => (j === k ? { ...layer, units: layer.units + by } : layer)) } }));
+  emit("say", t("state.units", { layer: k + 1, units: layersNow()[k]?.units }));
 }
 
 /** The buttons over the canvas; they are made again only if the sizes of the network change. */

@@ -20,10 +20,8 @@ def test_spirals_are_learned_with_the_mouse_alone(screen: Screen) -> None:
     screen.until(lambda: screen.settings["data"]["kind"] == "spirals", "spirals")
     screen.page.locator("#data input[type=range]").first.click(position={"x": 12, "y": 12})  # a little noise
     screen.click("#network .head .round:last-child")
-    for layer in (0, 0, 0, 0, 1, 1, 1, 1):
-        units = screen.until(lambda layer=layer: screen.store(f"store.network[{layer}].units"), "the layer")
-        screen.click(f"[data-key=more{layer + 1}]")
-        screen.until(lambda: screen.store(f"store.network[{layer}].units") == units + 1, "another neuron")  # noqa: B023
+    screen.click(*["[data-key=more1]"] * 4, *["[data-key=more2]"] * 4)
+    screen.until(lambda: screen.store("store.network.map(({ units }) => units)") == [12, 8, 2], "the neurons")
     screen.page.get_by_role("button", name="Reset").click()
     screen.run()
     screen.until(lambda: screen.figure(2) >= 99.0, "an accuracy of 99 %")
@@ -111,6 +109,26 @@ def other_setting(screen: Screen, field: Any, name: str) -> None:
     if name in ("Optimizer", "Learning rate", "Schedule"):  # not to diverge with what comes next
         screen.send(f"{{ type: 'restore', settings: {before} }}")
         assert field.input_value() == now
+
+
+def test_changes_in_quick_succession_are_all_made(screen: Screen) -> None:
+    clicks = """() => {
+      for (const button of ["more1", "more1", "more1"]) document.querySelector(`[data-key=${button}]`).click();
+      for (const each of [1, 2]) document.querySelector("#network .head .round:last-child").click();
+      for (const each of [1, 2]) document.querySelector("#data .head button").click();
+    }"""
+    screen.page.evaluate(clicks)  # before any of them is answered
+    screen.choose("Activation", "relu")
+    screen.page.get_by_role("button", name="More settings").click()
+    screen.choose("Dropout", "0.2")
+    screen.until(lambda: screen.settings["network"]["layers"][-1]["dropout"] == 0.2, "the last change")
+    layers = screen.settings["network"]["layers"]
+    assert [(each["units"], each["activation"], each["dropout"]) for each in layers] == [
+        (11, "relu", 0.2),
+        (4, "relu", 0.2),
+        (4, "relu", 0.2),
+    ]
+    assert screen.settings["data"]["seed"] == 2
 
 
 def test_a_loss_that_is_not_a_number_is_explained(screen: Screen) -> None:
