@@ -198,7 +198,8 @@ class Loss:
     def of_prepared(self, outputs: Array, target: Array, weights: Array | None) -> tuple[Array, Array]:
         """As `value_and_gradient`, with a target and weights that `prepare` returned."""
         pair: Any = self.per_example(outputs, target)
-        if hasattr(pair, "shape"):
+        is_recorded = hasattr(pair, "shape")
+        if is_recorded:
             pair = differentiated(self.per_example, outputs, target, f"{self.label}.per_example")
         shapes = [getattr(each, "shape", None) for each in pair] if isinstance(pair, tuple | list) else []
         if len(shapes) != 2 or shapes[1] != outputs.shape or not shapes[0] or shapes[0][0] != outputs.shape[0]:
@@ -207,7 +208,7 @@ class Loss:
                 f"the gradient of their sum, of the outputs' shape {tuple(outputs.shape)}; got {shown(pair)}."
             )
         losses, gradient = pair
-        if not type(self).__module__.startswith("nnarray.") and is_differentiated(outputs):
+        if not (is_recorded or type(self).__module__.startswith("nnarray.")) and is_differentiated(outputs):
             losses = self._with_own_gradient(outputs, target)
         return self.reduced(losses, gradient, weights)
 

@@ -72,6 +72,13 @@ class ClippedRows(nn.Loss):
         return xp.sum(d * d, axis=1), xp.clip(2.0 * d, -0.5, 0.5)
 
 
+class Distances(nn.Loss):
+    """The distance of each example; its gradient follows from a record."""
+
+    def per_example(self, outputs: Any, target: Any) -> Any:
+        return nn.namespace(outputs).sqrt(nn.namespace(outputs).sum((outputs - target) ** 2, axis=1))
+
+
 STRAIGHT = nn.Activation(rounded, lambda x: nn.namespace(x).ones_like(x))
 MODELS: dict[str, tuple[tuple[nn.Layer, ...], Any]] = {
     "a layer": ((nn.Dense(3, "tanh"), Rounded(), nn.Dense(1)), nn.losses.MeanSquaredError()),
@@ -80,6 +87,7 @@ MODELS: dict[str, tuple[tuple[nn.Layer, ...], Any]] = {
     "a derivative alone": ((nn.Dense(3), STRAIGHT, nn.Dense(1)), nn.losses.MeanSquaredError()),
     "a loss of entries": ((nn.Dense(3, "tanh"), nn.Dense(1)), Clipped()),
     "a loss of examples": ((nn.Dense(3, "tanh"), nn.Dense(1)), ClippedRows()),
+    "losses alone": ((nn.Dense(3, "tanh"), nn.Dense(1)), Distances()),
     "within a block": ((nn.Residual(nn.Dense(2), Rounded()), nn.Dense(1)), nn.losses.MeanSquaredError()),
     "recompute": ((nn.Network(nn.Dense(3), Rounded(), recompute=True), nn.Dense(1)), Clipped(reduction="sum")),
 }
