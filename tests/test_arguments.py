@@ -55,6 +55,8 @@ def calls(function: Callable[..., object], name: str, here: str, *args: Any) -> 
         calls(nn.Conv2D, "kernel_size", "kernel", 3, 8),
         calls(nn.Conv2D, "strides", "stride", 2, 8, 3),
         calls(nn.MaxPool2D, "pool_size", "kernel", 2),
+        calls(nn.LSTM, "hidden_size", "units", 3),
+        calls(nn.GRU, "n_layers", "num_layers", 2, 8),
         calls(nn.Embedding, "embedding_dim", "size", 3, 10),
         calls(nn.BatchNorm, "eps", "epsilon", 1e-3),
         calls(nn.Adam, "learning_rate", "lr", 0.1),
@@ -167,7 +169,8 @@ def test_a_data_set_that_is_not_here_names_those_that_are(name: str) -> None:
         getattr(nn.datasets, name)
     text = str(error.value)
     named = [each for each in nn.datasets.__all__ if re.search(rf"\b{each}\b", text.partition("are ")[2])]
-    assert " ".join(named) == "blobs checkerboard cifar10 circles digits line mnist moons pets sine spirals tales xor"
+    here = "blobs checkerboard cifar10 circles digits line mnist moons pets series sine spirals tales xor"
+    assert " ".join(named) == here
 
 
 @pytest.mark.parametrize(
@@ -187,7 +190,7 @@ def test_a_data_set_that_is_not_here_names_those_that_are(name: str) -> None:
         (nn, "plot_boundary", r"Here it is nn\.plotting\.plot_boundary\."),
         (nn, "Dence", r"Did you mean Dense\?"),
         (nn.datasets, "monos", r"Did you mean moons\?"),
-        (nn.models, "transformer", r"It has bert, cnn, googlenet, gpt, .*resnet18"),
+        (nn.models, "transformer", r"It has bert, char_rnn, cnn, googlenet, gpt, .*resnet18"),
     ],
 )
 def test_what_is_looked_for_in_the_wrong_place(of: Any, name: str, says: str) -> None:

@@ -417,12 +417,13 @@ def test_what_is_wrong_at_the_next_look() -> None:
         ("BatchNorm2d", "nn.BatchNorm"),
         ("ReLU", r"nn.Activation\('relu'\), a layer; or write it into one, nn\.Dense\(16, 'relu'\)"),
         ("GlobalAveragePooling2D", "nn.GlobalAvgPool"),
+        ("RNN", "nn.SimpleRNN"),
     ],
 )
 def test_layers_by_the_names_of_other_libraries(name: str, here: str) -> None:
     with pytest.raises(AttributeError, match=rf"no attribute '{name}'\. Here it is {here}\."):
         getattr(nn, name)
-    assert not hasattr(nn, "ConvLSTM")
+    assert not hasattr(nn, "ConvLSTM2D")
 
 
 def test_layers_say_where_the_model_is() -> None:

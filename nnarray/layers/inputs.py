@@ -81,8 +81,9 @@ class Masked(Row):
     """y = f_n(... f_1(x)) for inputs with masked positions: X = {"values": x, "mask": m}.
 
     The mask m is true at the positions that count, and false at those to ignore. It has the axes of x after the batch
-    axis, or the first of these axes. Layers that treat each position by itself pass the mask on. `GlobalAvgPool` uses
-    it. `Flatten` sets entries to 0 where it is false. All other layers raise an error.
+    axis, or the first of these axes. Layers that treat each position by itself pass the mask on, and so do
+    recurrent layers, which use it. `GlobalAvgPool` and `LastStep` use it. `Flatten` sets entries to 0 where it is
+    false. All other layers raise an error.
 
     Parameters
     ----------

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import nnarray as nn
+from nnarray import kernels
 from tests.tolerances import to_host
 
 RNG = np.random.default_rng(0)
@@ -152,6 +153,24 @@ def test_the_last_step_is_the_last_that_counts(be: nn.Backend) -> None:
     assert not dx[0, 2].any()
     np.testing.assert_array_equal(dx[0, 1], x[0, 1])
     np.testing.assert_array_equal(to_host(be, nn.LastStep().forward({}, be.asarray(x), nn.Context()).y), x[:, 2])
+
+
+@pytest.mark.filterwarnings("ignore:(invalid value|overflow) encountered")
+@pytest.mark.parametrize("kind", KINDS)
+def test_nan_and_infinity_go_where_the_definition_has_them(be: nn.Backend, kind: str) -> None:
+    """Compiled loops compute with functions of their own, and an example never changes another one."""
+    cell = kernels.CELLS[kind]
+    x = RNG.normal(size=(4, 5, 3)).astype(np.float32)
+    x[0, 2, 1], x[1, 1, 0], x[2, 3] = np.nan, np.inf, 1e38
+    weights = RNG.normal(size=(3, cell.gates * 16)), 0.3 * RNG.normal(size=(16, cell.gates * 16))
+    given = [be.asarray(each, dtype="float32") for each in (x, *weights)]
+    (y, *_, back), (want, *_, back_want) = (
+        version(*given, None, None, None, None, None, cell=cell)
+        for version in (kernels.recurrence, kernels.recurrence.definition)
+    )
+    for got, expected in ((y, want), (back(y)[0], back_want(want)[0])):
+        np.testing.assert_allclose(to_host(be, got), to_host(be, expected), atol=1e-4, rtol=1e-4)
+    assert np.isfinite(to_host(be, y)[3]).all()
 
 
 @pytest.mark.parametrize("kind", KINDS)
