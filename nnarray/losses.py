@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence, Set
 from copy import copy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from nnarray import kernels
@@ -669,7 +669,9 @@ class CrossEntropy(Loss):
 
     def __repr__(self) -> str:
         """Without `ignore_index` if there is none: settings that were written before it still are the same."""
-        given = {name: value for name, value in vars(self).items() if name != "ignore_index" or value is not None}
+        given = {each.name: getattr(self, each.name) for each in fields(self)}
+        if self.ignore_index is None:
+            del given["ignore_index"]
         return f"{type(self).__qualname__}({', '.join(f'{name}={value!r}' for name, value in given.items())})"
 
     def prepare(self, target: Array, shape: Shape, dtype: DType) -> tuple[Array, Array | None]:

@@ -184,8 +184,7 @@ MISTAKES = {
     "the loss of a model called with X": Mistake(
         lambda: two_classes().loss(X, HALVES),  # type: ignore[misc]
         "For the loss of examples, write model.evaluate(X, y)['loss']; for that of outputs, "
-        "nn.losses.CrossEntropy(reduction='mean', label_smoothing=0.0, class_weights=None, ignore_index=None)"
-        "(model(X), y)",
+        "nn.losses.CrossEntropy(reduction='mean', label_smoothing=0.0, class_weights=None)(model(X), y)",
         lambda: [
             typed(f"x = {line}", model=two_classes(), X=X, y=HALVES)
             for line in (
