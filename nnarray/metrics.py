@@ -6,8 +6,8 @@ order is right: `accuracy(target=y, outputs=model(X))`.
 Metrics of classes read outputs in one of two ways. Either an example has one class: the largest of its outputs, or with
 a single output whether it is above a threshold. Or, with `multilabel=True`, each output is a label of its own, which is
 predicted if the output is above the threshold. The threshold of logits is 0, that of probabilities 0.5. Without one it
-is 0, and outputs that could be probabilities or labels are refused. `Model.fit` and `Model.evaluate` know from the loss
-which it is, and pass the sample weights too.
+is 0. Labels are refused then, and outputs that could be probabilities are warned of. `Model.fit` and `Model.evaluate`
+know from the loss which it is, and pass the sample weights too.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from nnarray import kernels
 from nnarray.arguments import attribute_errors, explained
 from nnarray.backends import default_float, device_of, dtype_name, is_traced, namespace, same_place
+from nnarray.caller import warn
 from nnarray.checks import integer, is_several, refuse_other_sums
 from nnarray.kernels.standard.numerics import at_least_float32, scale_of
 from nnarray.names import also, converted, named, shown
@@ -93,8 +94,8 @@ def _threshold(outputs: Array, target: Array, threshold: float | None, multilabe
 
     Raises
     ------
-    TypeError, ValueError
-        If there is none, and the outputs could be labels, or probabilities.
+    TypeError
+        If there is none, and the outputs could be labels.
     """
     if threshold is not None or is_traced(outputs) or not (multilabel or _single(outputs)) or 0 in outputs.shape:
         return threshold or 0.0
@@ -108,9 +109,9 @@ def _threshold(outputs: Array, target: Array, threshold: float | None, multilabe
             f"model(X).{more}"
         )
     if bool(xp.all((outputs >= 0) & (outputs <= 1))):
-        raise ValueError(
-            f"the outputs, from {float(xp.min(outputs)):.4g} to {float(xp.max(outputs)):.4g}, could be probabilities "
-            f"or logits: for probabilities, pass threshold=0.5; for logits, pass threshold=0.0."
+        warn(  # no error: a small batch of logits may lie there too
+            f"the outputs, from {float(xp.min(outputs)):.4g} to {float(xp.max(outputs)):.4g}, could be probabilities, "
+            f"but are taken as logits. For probabilities, pass threshold=0.5; for logits, pass threshold=0.0."
         )
     return 0.0
 
@@ -203,7 +204,7 @@ def accuracy(
         over all examples and outputs, that are predicted right: 1 - the Hamming loss.
     threshold : float, optional
         A label, or the second of two classes, is predicted if its output is above: 0 for logits, 0.5 for probabilities.
-        If None it is 0, and outputs that all lie from 0 to 1 are refused.
+        If None it is 0, with a warning if all outputs lie from 0 to 1.
     weights : array, shape (N,), optional
         How much each example counts.
 

@@ -193,11 +193,6 @@ MISTAKES = {
             )
         ],
     ),
-    "probabilities for logits": Mistake(
-        lambda: nn.metrics.accuracy(two_classes().predict_proba(X)[:, 1], HALVES),
-        "could be probabilities or logits: for probabilities, pass threshold=0.5",
-        lambda: nn.metrics.accuracy(two_classes().predict_proba(X)[:, 1], HALVES, threshold=0.5),
-    ),
     "two classes for outputs": Mistake(
         lambda: nn.metrics.recall(two_classes().predict_class(X), HALVES),
         "takes the outputs first, then the labels; got outputs of dtype int64",
@@ -532,6 +527,13 @@ def test_a_loss_of_probabilities_is_warned_of_and_its_remedy_works() -> None:
     line = "xp = nn.namespace(p); logits = xp.log(p / (1 - p))"
     assert line in str(of[0].message)
     assert float(binary(typed(line, p=p[:, 1:])["logits"], column)) == pytest.approx(float(binary(z, column)))
+
+
+def test_probabilities_for_the_logits_of_a_metric_are_warned_of() -> None:
+    p = two_classes().predict_proba(X)[:, 1]
+    with pytest.warns(RuntimeWarning, match=r"For probabilities, pass threshold=0\.5"):
+        nn.metrics.accuracy(p, HALVES)
+    assert float(nn.metrics.accuracy(p, HALVES, threshold=0.5)) == two_classes().evaluate(X, HALVES)["accuracy"]
 
 
 def test_training_and_evaluation_take_outputs_as_logits_wherever_they_lie() -> None:
