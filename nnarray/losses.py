@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
@@ -577,9 +576,7 @@ class CrossEntropy(Loss):
 
     def __repr__(self) -> str:
         """Without `ignore_index` if there is none: settings that were written before it still are the same."""
-        given = {each.name: getattr(self, each.name) for each in dataclasses.fields(self)}
-        if self.ignore_index is None:
-            del given["ignore_index"]
+        given = {name: value for name, value in vars(self).items() if name != "ignore_index" or value is not None}
         return f"{type(self).__qualname__}({', '.join(f'{name}={value!r}' for name, value in given.items())})"
 
     def prepare(self, target: Array, shape: Shape, dtype: DType) -> tuple[Array, Array | None]:
