@@ -497,6 +497,9 @@ def test_a_loader_without_a_length_trains_and_one_validates() -> None:
     batches = [(X[:20], Y[:20]), (X[20:], Y[20:])]
     assert float(history["val_loss"][-1]) == pytest.approx(model.evaluate(X, Y)["loss"])
     assert NET.init((2,)).fit(batches, validation=batches, epochs=2, progress=False)["val_loss"] == history["val_loss"]
+    held_out = nn.datasets.stream(batches)
+    beside_arrays = NET.init((2,)).fit(X, Y, validation=held_out, epochs=2, progress=False)
+    assert beside_arrays["val_loss"] == NET.init((2,)).fit(X, Y, validation=(X, Y), epochs=2)["val_loss"]
 
 
 def test_pixels_from_0_to_255_are_standardised_as_the_warning_says() -> None:

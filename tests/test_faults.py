@@ -624,7 +624,7 @@ TRAINING: dict[str, Case] = {
     "an optimizer of another library": lambda b: (
         lambda: b.fit(optimizer=type("Adam", (), {"zero_grad": lambda self: None})())
     ),
-    "batches for validation": lambda b: lambda: b.fit(validation=nn.datasets.stream(lambda: iter([(b.X, b.y)]))),
+    "validation examples without y": lambda b: lambda: b.fit(validation=(b.X,)),
     "early stopping without its column": lambda b: lambda: b.fit(callbacks=nn.EarlyStopping()),
     "Ctrl-C": lambda b: lambda: b.fit(epochs=100, callbacks=interrupt),
     "the disk is full": full_disk_while_training,

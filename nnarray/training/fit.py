@@ -108,7 +108,7 @@ def _examples(model: Trainee, X: Any, y: Any, settings: FitSettings) -> tuple[Da
     if isinstance(X, Stream):
         _refuse_beside_stream(y, settings)
         data = Streamed(model, X, settings.loss, settings.check_finite, settings.augment)
-        return data, _held_out(model, settings.validation, settings.loss, settings.check_finite)
+        return data, _held_out(model, _joined(model, settings.validation), settings.loss, settings.check_finite)
     if y is None:
         pair = isinstance(X, tuple | list) and len(X) in (2, 3) and hasattr(X[0], "shape")
         raise TypeError(
@@ -123,6 +123,7 @@ def _examples(model: Trainee, X: Any, y: Any, settings: FitSettings) -> tuple[Da
     check_images(settings.augment, data.inputs, check_finite=check)
     if every is not weights:  # those of classes are for the training only
         data = data._replace(sample_weight=None if weights is None else as_data(weights, "sample_weight"))
+    validation = _joined(model, validation)
     held_out = _held_out(model, validation, settings.loss, check)
     if held_out is not None and check:
         _warn_of_other_kind(model, X, validation[0], held_out)
@@ -216,20 +217,20 @@ def _resume(source: Path, model: Trainee, run: Run, settings: FitSettings) -> Tr
     return resume(source, model, run, settings.callbacks, slots)
 
 
-def _batches_of(validation: Any) -> Stream | None:
-    """The batches of a loader or of a list; None of (X, y)."""
+def _joined(model: Trainee, validation: Any) -> Any:
+    """The validation examples; of a loader or a list of batches, all of them in one."""
     pair = isinstance(validation, tuple | list) and not isinstance(validation[0] if validation else None, tuple | list)
-    return None if pair else as_stream(validation)
+    batches = None if validation is None or pair else as_stream(validation)
+    return validation if batches is None else joined_batches(model, batches)
 
 
 def _held_out(model: Trainee, validation: Any, loss: Loss, check_finite: bool) -> Data | None:
     if validation is None:
         return None
-    if (batches := _batches_of(validation)) is not None:
-        validation = joined_batches(model, batches)
     if not isinstance(validation, tuple | list) or len(validation) not in (2, 3):
+        count = f" of {len(validation)}" if isinstance(validation, tuple | list) else ""
         raise TypeError(
-            f"validation must be a fraction, (X, y) or (X, y, sample_weight); got {type(validation).__name__}. A "
+            f"validation must be a fraction, (X, y) or (X, y, sample_weight); got {type(validation).__name__}{count}. A "
             f"loader, or a list of batches (X, y), is read once."
         )
     X, y, weights = (*validation, None)[:3]
