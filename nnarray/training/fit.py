@@ -230,8 +230,8 @@ def _held_out(model: Trainee, validation: Any, loss: Loss, check_finite: bool) -
     if not isinstance(validation, tuple | list) or len(validation) not in (2, 3):
         count = f" of {len(validation)}" if isinstance(validation, tuple | list) else ""
         raise TypeError(
-            f"validation must be a fraction, (X, y) or (X, y, sample_weight); got {type(validation).__name__}{count}. A "
-            f"loader, or a list of batches (X, y), is read once."
+            f"validation must be a fraction, (X, y) or (X, y, sample_weight); got {type(validation).__name__}{count}. "
+            f"A loader, or a list of batches (X, y), is read once."
         )
     X, y, weights = (*validation, None)[:3]
     names = "validation_X validation_y validation_weight"
