@@ -29,7 +29,7 @@ export function buildTake() {
     h("div.stack", {},
       h("div.head", {}, h("h3", {}, t("take.python")), parts.copy, h("button", { type: "button", onclick: () => download("playground.py", "text/x-python", parts.code.textContent) }, t("take.download"))),
       h("p.small.soft", {}, t("take.python.hint")),
-      h("pre", { tabIndex: 0, "aria-label": t("take.python") }, parts.code)))];
+      h("pre", { tabIndex: 0, role: "group", "aria-label": t("take.python") }, parts.code)))];
 }
 
 function recorder() {
