@@ -44,9 +44,17 @@ def refuse_to_begin_again(out: Path) -> None:
         )
 
 
-def finish(out: Path, metadata: dict[str, Any]) -> None:
-    """Let the model of the training, with these metadata, replace the file at `out`, as a whole or not at all."""
+def finish(out: Path | None, metadata: dict[str, Any], *, idle: bool) -> None:
+    """Let the model of the training, with these metadata, replace the file at `out`, as a whole or not at all.
+
+    A training that had nothing to do, `idle`, leaves that file as it is.
+    """
+    if out is None:
+        return
     unfinished = unfinished_file(out)
+    if idle:
+        unfinished.unlink(missing_ok=True)
+        return
     saved = archive.read(unfinished)
     archive.write(out, Archive(saved.arrays, saved.facts | {"metadata": metadata}))
     unfinished.unlink()  # only now: a training that is killed before is still to be resumed

@@ -368,11 +368,7 @@ def train(
         model.metadata["scores"] = scores_to_note
     model.metadata["trained"] = origin_now()._asdict()
     idle = len(model.history["epoch"]) == epochs_before
-    if out is not None:
-        if idle:
-            unfinished_file(out).unlink(missing_ok=True)
-        else:
-            finish(out, model.metadata)
+    finish(out, model.metadata, idle=idle)
     best = stop.best_epoch if stop else None
     return Trained(model, examples.inputs, examples, scores, held_out, ended.reason, best, outputs, truth, tested, idle)
 

@@ -224,11 +224,7 @@ def train(
     }
     model.metadata["trained"] = origin_now()._asdict()
     idle = len(model.history["epoch"]) == done_before
-    if out is not None:
-        if idle:
-            unfinished_file(out).unlink(missing_ok=True)
-        else:
-            finish(out, model.metadata)
+    finish(out, model.metadata, idle=idle)
     best = stop.best_epoch if stop else None
     return TextTrained(model, loss, by_frequency(texts), held is not None, ended.reason, best, idle)
 
