@@ -233,6 +233,7 @@ def test_the_sheet_of_pets_is_drawn_when_none_is_wrong(be: nn.Backend, monkeypat
     monkeypatch.setattr(demo_pets, "NEW_IMAGES", 30)
     X, y = nn.datasets.pets(30, size=16, backend=be)
     model = nn.models.cnn(2).init((16, 16, 3), backend=be, dtype="float32")
+    model.loss = "cross_entropy"
     history = nn.History()
     history.append({"epoch": 1, "loss": 0.5})
     for right in (0.9, 0.1):
