@@ -263,7 +263,7 @@ def test_a_model_runs_inside_jax_jit() -> None:
 
 @pytest.mark.parametrize(
     ("where", "rule"),
-    [("kernels.numpy.chain.Steps.run", nn.Adam()), ("training.rule.loss_and_gradient", nn.Adam(clip_norm=1.0))],
+    [("kernels.numpy.chain.Steps.run", nn.Adam()), ("training.rule.loss_and_gradient", nn.LAMB())],
 )
 def test_full_device_is_reported_in_one_way(
     monkeypatch: pytest.MonkeyPatch, host: nn.Backend, where: str, rule: nn.Optimizer
