@@ -793,7 +793,7 @@ ONNX: dict[str, Case] = {
     "an ONNX file that is no such file": no_onnx_file,
     "an operator that is not known": onnx_file(
         lambda g, _: g.model(
-            [g.node("Scale", ["x"], ["y"], domain="com.example")],
+            [g.node("Turn", ["x"], ["y"], domain="com.example")],
             [g.value("x", ["n", 2])],
             [g.value("y")],
             domains={"com.example": 1},

@@ -482,8 +482,11 @@ _register("silu", torch.nn.functional.silu, torch.ops.aten.silu_backward)
 
 @kernels.affine.fast("torch")
 def affine(x: Any, weight: Any, bias: Any) -> Any:
-    """The bias added by the product; of one row with many vectors in NumPy's memory, where loops are installed."""
-    if bias is None or not _is_plain(x, weight, bias):
+    """The bias of sequences added by the product; of one row with many vectors in NumPy's memory, where loops are.
+
+    Of a matrix x it stays x W + b to the last digit, as a reader may write it.
+    """
+    if bias is None or x.ndim < 3 or not _is_plain(x, weight, bias):
         if bias is None and x.numel() == x.shape[-1] and weight.stride(0) == 1 and _is_plain(x, weight):
             return torch.from_numpy(kernels.affine(x.detach().numpy(), weight.detach().numpy(), None))
         return kernels.affine.definition(x, weight, bias)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from inspect import signature
+from types import FunctionType
 from typing import Any
 
 from nnarray.checks import real
@@ -136,9 +137,12 @@ def kept_activation(function: Any) -> Any:
 
 
 def named_function(function: Any) -> str | None:
-    """The name of the activation that a function of another library is by its own name, such as tanh; None if none."""
+    """The name of the activation that a function of another library is by its own name, such as tanh; None if none.
+
+    A function written in Python may be anything, whatever its name.
+    """
     name = getattr(function, "__name__", None)
-    return spelled(name, FUNCTIONS, ALSO) if callable(function) else None
+    return spelled(name, FUNCTIONS, ALSO) if callable(function) and not isinstance(function, FunctionType) else None
 
 
 def bare(function: Any) -> Any:

@@ -299,11 +299,19 @@ KINDS = "inputs"
 
 
 def kinds_of(model: Trainee, X: Any) -> dict[str, str]:
-    """What the history notes of the inputs of a training: "uint8", or "unknown" of a stream; nothing of others."""
+    """What the history notes of the inputs of a training: "uint8", or "unknown" before they are read; else nothing."""
     if isinstance(X, Stream):
         return {KINDS: "unknown"}
-    rows = (x.rows(slice(0, 1)) if isinstance(x, Placed) else x for x in arrays_in(placed(model, X)))
-    return {KINDS: "uint8"} if any(map(is_bytes, rows)) else {}
+    found = [_has_bytes(x) for x in arrays_in(placed(model, X))]
+    if any(found):
+        return {KINDS: "uint8"}
+    return {KINDS: "unknown"} if None in found else {}
+
+
+def _has_bytes(x: Any) -> bool | None:
+    """Whether it holds bytes; None of a source that only its own rows would say it of."""
+    array = getattr(x.source, "array", None) if isinstance(x, Placed) else x
+    return None if array is None else is_bytes(array)
 
 
 def warn_of_bytes(x: Array, name: str, settings: Mapping[str, Any]) -> None:

@@ -812,6 +812,7 @@ def test_a_confusion_matrix_is_written_out() -> None:
 def test_the_picture_of_the_pets_has_few_gaps(host: nn.Backend) -> None:
     X, y = nn.datasets.pets(60, size=16, seed=1)
     model = nn.models.cnn(2).init((16, 16, 3), dtype="float32")
+    model.loss = "cross_entropy"
     probabilities = nn.backend("numpy").asarray(np.linspace([0.1, 0.9], [0.9, 0.1], 60))
     history = {"epoch": [1.0, 2.0], "loss": [0.7, 0.6]}
     figure = pets.draw_pets(pets.PetsFit(model, history, X, y, probabilities))

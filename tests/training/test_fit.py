@@ -344,7 +344,7 @@ def test_divergence_goes_back_to_the_last_finite_step(host: nn.Backend) -> None:
     class Exploding(nn.losses.CrossEntropy):
         def per_example(self, outputs, target):
             losses, gradient = super().per_example(outputs, target)
-            calls.append(1)
+            calls.extend([1] * (outputs.shape[0] == 8))  # no trial of the loss before the training
             return (losses * np.nan, gradient * np.nan) if len(calls) == 4 else (losses, gradient)
 
     calls: list[int] = []
@@ -354,9 +354,10 @@ def test_divergence_goes_back_to_the_last_finite_step(host: nn.Backend) -> None:
 
     class Stopping(nn.losses.CrossEntropy):
         def per_example(self, outputs, target):
-            if len(steps) == 2:
-                raise KeyboardInterrupt
-            steps.append(1)
+            if outputs.shape[0] == 8:  # a step, and no trial of the loss
+                if len(steps) == 2:
+                    raise KeyboardInterrupt
+                steps.append(1)
             return super().per_example(outputs, target)
 
     steps: list[int] = []
@@ -590,7 +591,7 @@ def test_prediction_in_batches(be: nn.Backend) -> None:
 @pytest.mark.parametrize(
     ("shape", "error", "message"),
     [
-        (2, TypeError, r"must be a tuple.*got 2\. Write \(2,\)"),
+        (2, TypeError, r"must be a tuple.*got 2\..*Else write \(2,\)"),
         ((0,), ValueError, r"integers above 0.*\(0,\)"),
         ((2.0,), ValueError, "integers above 0"),
         ((), ValueError, "Dense 1 of 2: expects at least 1 feature"),
@@ -665,7 +666,7 @@ def test_a_huge_finite_loss_is_no_warning(host: nn.Backend) -> None:
     model = nn.Network(nn.Dense(2)).init((4,), backend=host, dtype="float32")
     model.set_params({"0.bias": [2e37, -2e37]})
     with pytest.raises(nn.DivergenceError):
-        model.fit(X, y, optimizer=nn.SGD(1e-3, clip_norm=1.0), epochs=1, batch_size=8, sample_weight=np.full(24, 4.0))
+        model.fit(X, y, optimizer=nn.LAMB(1e-3), epochs=1, batch_size=8, sample_weight=np.full(24, 4.0))
 
 
 # --- What is reported while it trains --------------------------------------------------------------------------------
