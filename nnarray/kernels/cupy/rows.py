@@ -89,7 +89,17 @@ ROWS_BACK = Code(
     """,
 )
 
-CODES = {"normalised_rows": NORMALISED_ROWS, "rows_back": ROWS_BACK}
+ROWS_AGAIN = Code(
+    "T dy, T x, raw T weight, raw S mean, raw S inverse, int32 units",
+    "T z, T dz",
+    f"""{REGISTERS}
+    const ptrdiff_t row = i / units;
+    z = T((R(x) - R(mean[row])) * R(inverse[row]));
+    dz = T(R(dy) * R(weight[i % units]));
+    """,
+)
+
+CODES = {"normalised_rows": NORMALISED_ROWS, "rows_back": ROWS_BACK, "rows_again": ROWS_AGAIN}
 _LAUNCH = {name: cp.ElementwiseKernel(*code, f"nnarray_{name}") for name, code in CODES.items()}
 
 
@@ -123,3 +133,15 @@ def normalise_pullback(dz: Any, z: Any, inverse: Any, *, axes: tuple[int, ...]) 
     inverse = cp.ascontiguousarray(inverse, dtype=at_least_float32(dz.dtype))
     _LAUNCH["rows_back"](dz, z, inverse, dz.shape[-1], dx, **_a_block_a_row(dz))
     return dx
+
+
+@kernels.layer_norm_pullback.fast("cupy")
+def layer_norm_pullback(dy: Any, x: Any, weight: Any, mean: Any, inverse: Any) -> Any:
+    """The normalised rows again, and their gradient: one launch; dx is another, and dw and db are sums."""
+    if not x.size or not dy.dtype == x.dtype == weight.dtype or x.dtype.itemsize < 4:
+        return kernels.layer_norm_pullback.definition(dy, x, weight, mean, inverse)
+    z, dz = cp.empty_like(x, order="C"), cp.empty_like(x, order="C")
+    moments = (cp.ascontiguousarray(each, dtype=x.dtype) for each in (mean, inverse))
+    _LAUNCH["rows_again"](dy, x, cp.ascontiguousarray(weight), *moments, x.shape[-1], z, dz)
+    dx, axes = normalise_pullback(dz, z, inverse, axes=(x.ndim - 1,)), tuple(range(x.ndim - 1))
+    return dx, cp.sum(dy * z, axis=axes), cp.sum(dy, axis=axes)
