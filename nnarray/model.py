@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
@@ -55,7 +56,7 @@ from nnarray.layers.kinds import REAL, Spec, arrays_in, specs
 from nnarray.losses import Loss, loss_named
 from nnarray.names import converted, shown
 from nnarray.optimizers.groups import fits
-from nnarray.persistence import pytorch
+from nnarray.persistence import files, pytorch
 from nnarray.random import Key
 from nnarray.recording import Traced, is_real, stripped, trees
 from nnarray.text.kinds import tokenizer_from_json
@@ -70,6 +71,7 @@ from nnarray.training.keys import key_of
 from nnarray.training.rates import RateSearch, search
 from nnarray.training.settings import FitSettings
 from nnarray.typing import Array, Inputs
+from nnarray.version import __version__
 
 UNSOUND = "The model keeps its own. If they come from a training loop, its learning rate may be too high."
 
@@ -571,6 +573,64 @@ class Model(metaclass=Explained):
         True
         """
         checkpoints.save(self, path)
+
+    @explained
+    def to_onnx(self, path: str | os.PathLike[str], *, batch: int | None = None, check: bool = True) -> None:
+        """Write the model as an ONNX file, for programs in other languages.
+
+        The file has operators of ONNX, and the parameters under their names, such as "0.weight". It computes what the
+        model computes at inference: the outputs, such as the logits of classes. The input is named "X", or inputs have
+        the names that the network gives them; the output is named "outputs". `nn.load_onnx` reads the file.
+
+        Layers of your own are written too, if they use the array API standard. The file at `path` is replaced as a
+        whole or not at all.
+
+        Parameters
+        ----------
+        path : path
+            Must end in .onnx.
+        batch : int, optional
+            The number of examples in each call of the file. If None, it may be any.
+        check : bool
+            Whether the file is run before it is written: on random inputs, by ONNX Runtime if it is installed, else
+            by the reference evaluator of ONNX. Its outputs must be those of the model, up to rounding.
+
+        Raises
+        ------
+        ImportError
+            If the package onnx is not installed.
+        TypeError
+            If a layer of your own takes numbers out of arrays: a file is for all inputs.
+        ValueError
+            If the path has another ending, an operation cannot be written, or the file computes something else than
+            the model. The message names the operation and the layer. No file is written.
+        OSError
+            If the folder does not exist, may not be written to, or is full.
+
+        Examples
+        --------
+        >>> import nnarray as nn, tempfile, pathlib
+        >>> model = nn.Network(nn.Dense(5, "tanh"), nn.Dense(2)).init((2,), seed=0)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     model.to_onnx(pathlib.Path(folder, "moons.onnx"))
+        ...     again = nn.load_onnx(pathlib.Path(folder, "moons.onnx"))
+        >>> list(again.params)
+        ['0.weight', '0.bias', '1.weight', '1.bias']
+        """
+        path = Path(path)
+        if path.suffix.lower() != ".onnx":
+            raise ValueError(f"the path of an ONNX file must end in .onnx; got {str(path)!r}.")
+        if batch is not None:
+            batch = integer(batch, "batch", 1, usual=1)
+        switch(check, "check")
+        host = self.of_values().to(host_backend())
+        notes = {"nnarray": __version__} | {
+            name: json.dumps(each, ensure_ascii=False) for name, each in self.metadata.items() if name == "classes"
+        }
+        writing = importlib.import_module("nnarray.onnx.writing.file")
+        source = writing.Source(host.wiring, host.theta, host.state, host.inputs, notes)
+        data = writing.contents(source, batch, is_checked=check)
+        files.replace(path, lambda part: part.write_bytes(data))
 
     def state_dict(self) -> dict[str, Array]:
         """Copies of parameters and state by name, such as "0.weight", in the model's library.

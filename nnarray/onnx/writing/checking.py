@@ -1,0 +1,77 @@
+"""A file is run before it is written, and must compute what the model computes."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from typing import Any
+
+from nnarray.backends import dtype_name, host_backend
+from nnarray.layers.base import Context
+from nnarray.onnx.writing.message import package
+from nnarray.onnx.writing.record import Source, by_name, examples
+from nnarray.random import Key
+
+CLOSE = {"float64": 1e-12, "float32": 1e-5, "float16": 1e-2}
+"""The largest difference that rounding explains, relative to the largest output."""
+
+
+def check(data: bytes, source: Source, batch: int | None) -> None:
+    """Compare a file with the model on random inputs, of two numbers of examples if they are not fixed.
+
+    Raises
+    ------
+    ValueError
+        If the file computes something else, or cannot be computed.
+    """
+    run, by = _runner(data)
+    xp, close = host_backend().xp, CLOSE[dtype_name(source.theta.dtype)]
+    for i, count in enumerate((1, 4) if batch is None else (batch, batch)):
+        x = examples(source, count, Key(i + 1))
+        wanted = _outputs(source, x)
+        try:
+            found = run(by_name(x))
+        except Exception as error:
+            raise ValueError(f"{by} cannot run the file for {count} examples: {error}") from error
+        size = float(xp.max(xp.abs(wanted))) if wanted.size else 0.0
+        same = found.shape == wanted.shape
+        far = float(xp.max(xp.abs(found - wanted))) if same and wanted.size else 0.0
+        if not same or not far <= close * max(size, 1e-30):
+            how = f"differ by {far:.2g}" if same else f"have shape {tuple(found.shape)}, not {tuple(wanted.shape)}"
+            raise ValueError(
+                f"the file was not written: for {count} random examples its outputs {how}, as {by} computes them; the "
+                f"largest output is {size:.2g}. Report it with the network, or write it unchecked, check=False."
+            )
+
+
+def _outputs(source: Source, x: Any) -> Any:
+    wiring = source.wiring
+    ctx = Context(False, wiring.state.tree(source.state), False, False)
+    return wiring.network.forward(wiring.params.tree(source.theta), x, ctx).y
+
+
+def _runner(data: bytes) -> tuple[Callable[[dict[str, Any]], Any], str]:
+    """A function from inputs to the output, by the fastest that is installed, and its name."""
+    return _by_runtime(data) or _by_reference(data)
+
+
+def _by_runtime(data: bytes) -> tuple[Callable[[dict[str, Any]], Any], str] | None:
+    try:
+        runtime = importlib.import_module("onnxruntime")
+    except ImportError:
+        return None
+    settings = runtime.SessionOptions()
+    settings.log_severity_level = 4
+    try:
+        session = runtime.InferenceSession(data, settings, providers=["CPUExecutionProvider"])
+    except Exception as error:
+        if type(error).__name__ != "NotImplemented":  # which it says of operators in float64
+            raise ValueError(f"ONNX Runtime cannot read the file: {error}") from error
+        return None
+    return (lambda x: session.run(None, x)[0]), "ONNX Runtime"
+
+
+def _by_reference(data: bytes) -> tuple[Callable[[dict[str, Any]], Any], str]:
+    importlib.import_module(f"{package().__name__}.reference")
+    evaluator = package().reference.ReferenceEvaluator(package().load_from_string(data))
+    return (lambda x: evaluator.run(None, x)[0]), "the reference evaluator of ONNX"

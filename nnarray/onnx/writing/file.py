@@ -1,0 +1,25 @@
+"""A network with its numbers as the bytes of an ONNX file."""
+
+# pyright: reportUnusedImport=false
+
+from __future__ import annotations
+
+from nnarray.onnx.writing.checking import check
+from nnarray.onnx.writing.message import written
+from nnarray.onnx.writing.record import Source
+
+
+def contents(source: Source, batch: int | None, *, is_checked: bool) -> bytes:
+    """The bytes of a file that computes what the network computes.
+
+    Raises
+    ------
+    ImportError
+        If the package onnx is not installed.
+    TypeError, ValueError
+        If the network cannot be written, or the file computes something else.
+    """
+    data = written(source, batch)
+    if is_checked:
+        check(data, source, batch)
+    return data
