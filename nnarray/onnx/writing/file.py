@@ -1,12 +1,14 @@
 """A network with its numbers as the bytes of an ONNX file."""
 
-# pyright: reportUnusedImport=false
-
 from __future__ import annotations
 
+from nnarray.onnx.writing import elementwise, images, indexing, linear, reductions, shapes
 from nnarray.onnx.writing.checking import check
 from nnarray.onnx.writing.message import written
 from nnarray.onnx.writing.record import Source
+
+FAMILIES = elementwise, images, indexing, linear, reductions, shapes
+"""The files that fill the table."""
 
 
 def contents(source: Source, batch: int | None, *, is_checked: bool) -> bytes:

@@ -68,7 +68,7 @@ def mean_pool(w: Writer, op: Operation) -> str:
 
 @kernel_row("local_response")
 def local_response(w: Writer, op: Operation) -> str:
-    """x (k + alpha / size of the sum of the neighbours' squares)^-beta: slices of a padded square are the neighbours."""
+    """The neighbours are slices of the padded squares, so that it fits any number of axes and an even size."""
     x, dtype = op.arguments[0], dtype_of(op)
     size, alpha, beta, k = (op.settings[name] for name in ("size", "alpha", "beta", "k"))
     name, axes, channels, before = w.tensor(x), len(x.shape), x.shape[-1], size // 2

@@ -79,7 +79,8 @@ def _inverse(w: Writer, mean_of_squares: str, epsilon: float, dtype: Any) -> str
 def _normalised(w: Writer, op: Operation, axes: Any, epsilon: float) -> tuple[str, str, str, str]:
     """z in the dtype of x, and the others in that of the second result."""
     first, second = op.results[:2]
-    assert first is not None and second is not None
+    assert first is not None
+    assert second is not None
     x = w.tensor(op.arguments[0], second.dtype)
     mean = _reduced(w, x, "ReduceMean", axes, keepdims=True)
     centred = w.add("Sub", x, mean)
@@ -112,7 +113,8 @@ def layer_norm(w: Writer, op: Operation) -> tuple[str, ...]:
 def rms_normalise(w: Writer, op: Operation) -> tuple[str, str]:
     """By the mean of squares."""
     first, second = op.results
-    assert first is not None and second is not None
+    assert first is not None
+    assert second is not None
     x = w.tensor(op.arguments[0], second.dtype)
     square = _reduced(w, w.add("Mul", x, x), "ReduceMean", (-1,), keepdims=True)
     inverse = _inverse(w, square, op.settings["epsilon"], second.dtype)
