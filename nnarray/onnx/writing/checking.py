@@ -14,6 +14,8 @@ from nnarray.random import Key
 
 CLOSE = {"float64": 1e-12, "float32": 1e-5, "float16": 1e-2}
 """The largest difference that rounding explains, relative to the largest output."""
+SMALLEST = 1e-6
+"""Outputs that are smaller are compared with this, for rounding may be all that they are."""
 
 
 def check(data: bytes, source: Source, batch: int | None) -> None:
@@ -36,7 +38,7 @@ def check(data: bytes, source: Source, batch: int | None) -> None:
         size = float(xp.max(xp.abs(wanted))) if wanted.size else 0.0
         same = found.shape == wanted.shape
         far = float(xp.max(xp.abs(found - wanted))) if same and wanted.size else 0.0
-        if not same or not far <= close * max(size, 1e-30):
+        if not same or not far <= close * max(size, SMALLEST):
             how = f"differ by {far:.2g}" if same else f"have shape {tuple(found.shape)}, not {tuple(wanted.shape)}"
             raise ValueError(
                 f"the file was not written: for {count} random examples its outputs {how}, as {by} computes them; the "

@@ -62,18 +62,22 @@ BITS = {
 
 def common(w: Writer, *parts: Any) -> Any:
     """The dtype in which arrays meet; numbers take that of the arrays."""
-    arrays = [each.part.dtype if isinstance(each, Repeated) else each.dtype for each in parts if not _is_number(each)]
-    return w.xp.result_type(*arrays)
-
-
-def _is_number(x: Any) -> bool:
-    return not hasattr(x, "dtype") and not isinstance(x, Repeated)
+    return w.xp.result_type(*(each.dtype for each in parts if hasattr(each, "dtype")))
 
 
 def both(w: Writer, op: Operation, dtype: Any = None) -> list[str]:
     """The arguments, in the dtype in which they meet."""
     dtype = dtype or common(w, *op.arguments)
-    return [w.broadcast(each, dtype) for each in op.arguments]
+    return [part_of(w, op, each, dtype) for each in op.arguments]
+
+
+def part_of(w: Writer, op: Operation, x: Any, dtype: Any) -> str:
+    """An argument. One entry of a constant stands for all examples, where another argument has all of them."""
+    (result, *_) = op.results
+    has_all = any(
+        isinstance(each, Value) and result is not None and each.shape == result.shape for each in op.arguments
+    )
+    return w.tensor(x.part if has_all and isinstance(x, Repeated) else x, dtype)
 
 
 @row(*UNARY)
@@ -129,7 +133,7 @@ def invert(w: Writer, op: Operation) -> str:
 def where(w: Writer, op: Operation) -> str:
     """A choice, in the dtype of the result."""
     condition, *others = op.arguments
-    return w.add("Where", w.broadcast(condition, w.xp.bool), *(w.broadcast(each, dtype_of(op)) for each in others))
+    return w.add("Where", part_of(w, op, condition, w.xp.bool), *(part_of(w, op, x, dtype_of(op)) for x in others))
 
 
 @row("astype")
@@ -192,7 +196,7 @@ def clip(w: Writer, op: Operation) -> str:
     low, high = op.settings.get("min", low), op.settings.get("max", high)
     y = w.tensor(x, dtype_of(op))
     for name, bound in (("Max", low), ("Min", high)):
-        y = y if bound is None else w.add(name, y, w.broadcast(bound, dtype_of(op)))
+        y = y if bound is None else w.add(name, y, w.tensor(bound, dtype_of(op)))
     return y
 
 

@@ -31,4 +31,4 @@ def affine(w: Writer, op: Operation) -> str:
         more = [] if bias is None else [w.tensor(bias, dtype)]
         return w.add("Gemm", w.tensor(x, dtype), w.tensor(weight, dtype), *more)
     product = w.add("MatMul", w.tensor(x, dtype), w.tensor(weight, dtype))
-    return product if bias is None else w.add("Add", product, w.broadcast(bias, dtype))
+    return product if bias is None else w.add("Add", product, w.tensor(bias, dtype))

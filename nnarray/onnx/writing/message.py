@@ -44,14 +44,15 @@ def written(source: Source, batch: int | None) -> bytes:
     """
     onnx = package()
     recording = recording_of(source, batch)
-    writer = Writer(recording.names, next(iter(recording.inputs)))
+    writer = Writer(recording.names, list(recording.inputs))
     for name, value in recording.inputs.items():
         writer.values[value.number] = name
     for op in recording.operations:
         _write(writer, op, source)
+    output = writer.free(OUTPUT)
     last = writer.add("Identity", writer.tensor(recording.output))
-    nodes = _renamed(_used(writer.nodes, last), last)
-    return _message(onnx, writer, nodes, recording, source.notes)
+    nodes = _renamed(_used(writer.nodes, last), last, output)
+    return _message(onnx, writer, nodes, recording, output, source.notes)
 
 
 def _write(writer: Writer, op: Operation, source: Source) -> None:
@@ -81,12 +82,12 @@ def _used(nodes: list[Made], last: str) -> list[Made]:
     return kept[::-1]
 
 
-def _renamed(nodes: list[Made], last: str) -> list[Made]:
+def _renamed(nodes: list[Made], last: str, output: str) -> list[Made]:
     """The output with its name; the node that only copies it is left out, if another one made it."""
     *others, copy = nodes
     (source,) = copy.inputs
     made = [node for node in others if source in node.outputs]
-    names = {source: OUTPUT} if made else {last: OUTPUT}
+    names = {source: output} if made else {last: output}
     kept = others if made else nodes
     return [
         node._replace(
@@ -96,7 +97,9 @@ def _renamed(nodes: list[Made], last: str) -> list[Made]:
     ]
 
 
-def _message(onnx: Any, writer: Writer, nodes: list[Made], recording: Recording, notes: Mapping[str, str]) -> bytes:
+def _message(
+    onnx: Any, writer: Writer, nodes: list[Made], recording: Recording, output: str, notes: Mapping[str, str]
+) -> bytes:
     read = {name for node in nodes for name in node.inputs}
     helper = onnx.helper
     made = [
@@ -109,7 +112,7 @@ def _message(onnx: Any, writer: Writer, nodes: list[Made], recording: Recording,
         if name in read
     ]
     inputs = [_info(helper, name, value) for name, value in recording.inputs.items()]
-    graph = helper.make_graph(made, "nnarray", inputs, [_info(helper, OUTPUT, recording.output)], arrays)
+    graph = helper.make_graph(made, "nnarray", inputs, [_info(helper, output, recording.output)], arrays)
     sets = [helper.make_opsetid("", writer.opset)]
     message = helper.make_model(
         graph, opset_imports=sets, ir_version=IR[writer.opset], producer_name="nnarray", producer_version=__version__

@@ -9,6 +9,7 @@ from typing import Any
 from nnarray.backends import namespace
 from nnarray.recording.graph import Operation, Value
 from nnarray.recording.trees import in_the_form_of
+from nnarray.typing import DType
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,11 @@ class Repeated:
 
     part: Any
     shape: tuple[int | Size, ...]
+
+    @property
+    def dtype(self) -> DType:
+        """That of its part."""
+        return self.part.dtype
 
 
 class Differs(Exception):

@@ -25,6 +25,8 @@ CODES = {
     "uint64": 13,
 }
 """The numbers of the dtypes in a file."""
+SMALL = 64
+"""Constants of so many entries are compared by their numbers."""
 
 
 class Made(NamedTuple):
@@ -47,16 +49,16 @@ class Writer:
     ----------
     names : mapping of int to str
         The name of each parameter, by the identity of its array.
-    first : str
-        The first input, whose first axis counts the examples.
+    inputs : sequence of str
+        The names of the inputs. The first axis of the first one counts the examples.
     """
 
-    def __init__(self, names: Mapping[int, str], first: str) -> None:
+    def __init__(self, names: Mapping[int, str], inputs: Sequence[str]) -> None:
         self.nodes: list[Made] = []
         self.constants: dict[str, Any] = {}
         self.values: dict[int, str] = {}
         self.opset = 18
-        self._first, self._names = first, names
+        self._inputs, self._names = inputs, names
         self._taken: dict[Any, str] = {}
         self._alive: list[Any] = []
         self._host = host_backend()
@@ -70,11 +72,15 @@ class Writer:
 
     def add_many(self, op: str, count: int, *inputs: str, **attributes: Any) -> tuple[str, ...]:
         """A node with several outputs."""
-        stem = f"{op}_{len(self.nodes)}"
+        stem = self.free(f"{op}_{len(self.nodes)}")
         outputs = tuple(stem if i == 0 else f"{stem}_{i}" for i in range(count))
         given = {name: each for name, each in attributes.items() if each is not None}
         self.nodes.append(Made(op, inputs, outputs, given))
         return outputs
+
+    def free(self, name: str) -> str:
+        """The name, or with underscores if it is that of an input."""
+        return self.free(f"{name}_") if name in self._inputs else name
 
     def cast(self, name: str, dtype: Any) -> str:
         """The array in another dtype."""
@@ -94,10 +100,6 @@ class Writer:
             return self.cast(self.add("Squeeze", self._sized(x)), dtype or self.xp.int64)
         return self.constant(self._converted(x, dtype), x)
 
-    def broadcast(self, x: Any, dtype: Any = None) -> str:
-        """As `tensor`, where one entry along an axis stands for all."""
-        return self.tensor(x.part if isinstance(x, Repeated) else x, dtype)
-
     def _converted(self, x: Any, dtype: Any) -> Any:
         if not hasattr(x, "dtype"):
             return self.xp.asarray(x, dtype=dtype)
@@ -106,17 +108,15 @@ class Writer:
     def constant(self, array: Any, origin: Any = None) -> str:
         """A constant. It has the name of a parameter if its origin is one; equal numbers have one constant."""
         named = self._names.get(id(origin)) or self._names.get(id(array))
-        key: Any = (named, dtype_name(array.dtype), tuple(array.shape))
-        key += (id(array),) if named is None and math.prod(array.shape) > 64 else (repr(array.tolist()) if named is None
-            else tuple(array.strides),)  # fmt: skip
-        if key in self._taken:
-            return self._taken[key]
-        self._alive.append(array)  # so that no other array gets its identity
-        stem = named or "constant"
-        name = stem if named and stem not in self.constants else f"{stem}.{len(self.constants)}"
-        self.constants[name] = array
-        self._taken[key] = name
-        return name
+        numbers = repr(array.tolist()) if math.prod(array.shape) <= SMALL else id(array)
+        key = named, dtype_name(array.dtype), tuple(array.shape), array.strides if named else numbers
+        if key not in self._taken:
+            self._alive.append(array)  # so that no other array gets its identity
+            is_new = named is not None and named not in self.constants
+            name = named if is_new else f"{named or 'constant'}.{len(self.constants)}"
+            self.constants[name] = array
+            self._taken[key] = name
+        return self._taken[key]
 
     def permuted(self, x: Any, axes: Sequence[int]) -> str:
         """The array with its axes in another order; a constant is written in that order."""
@@ -144,7 +144,7 @@ class Writer:
     def _sized(self, size: Size) -> str:
         """A vector of one size."""
         if size not in self._taken:
-            name = self._taken.get("count") or self.add("Shape", self._first, start=0, end=1)
+            name = self._taken.get("count") or self.add("Shape", self._inputs[0], start=0, end=1)
             self._taken["count"] = name
             if size.factor != 1:
                 name = self.add("Mul", name, self.integers([size.factor]))
