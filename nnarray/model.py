@@ -630,7 +630,11 @@ class Model(metaclass=Explained):
         writing = importlib.import_module("nnarray.onnx.writing.file")
         source = writing.Source(host.wiring, host.theta, host.state, host.inputs, notes)
         data = writing.contents(source, batch, is_checked=check)
-        files.replace(path, lambda part: part.write_bytes(data))
+
+        def write(part: Path) -> None:
+            part.write_bytes(data)
+
+        files.replace(path, write)
 
     def state_dict(self) -> dict[str, Array]:
         """Copies of parameters and state by name, such as "0.weight", in the model's library.

@@ -51,8 +51,8 @@ def written(source: Source, batch: int | None) -> bytes:
         _write(writer, op, source)
     output = writer.free(OUTPUT)
     last = writer.add("Identity", writer.tensor(recording.output))
-    nodes = _renamed(_used(writer.nodes, last), last, output)
-    return _message(onnx, writer, nodes, recording, output, source.notes)
+    writer.nodes[:] = _renamed(_used(writer.nodes, last), last, output)
+    return _message(onnx, writer, recording, output, source.notes)
 
 
 def _write(writer: Writer, op: Operation, source: Source) -> None:
@@ -97,9 +97,8 @@ def _renamed(nodes: list[Made], last: str, output: str) -> list[Made]:
     ]
 
 
-def _message(
-    onnx: Any, writer: Writer, nodes: list[Made], recording: Recording, output: str, notes: Mapping[str, str]
-) -> bytes:
+def _message(onnx: Any, writer: Writer, recording: Recording, output: str, notes: Mapping[str, str]) -> bytes:
+    nodes = writer.nodes
     read = {name for node in nodes for name in node.inputs}
     helper = onnx.helper
     made = [

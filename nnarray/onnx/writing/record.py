@@ -91,7 +91,8 @@ def recording_of(source: Source, batch: int | None) -> Recording:
 
 def _graph(source: Source, network: Layer, params: Tree, state: Tree, count: int) -> Graph:
     def outputs(x: Any) -> Any:
-        space = next(arrays_in(x)).space
+        first: Any = next(arrays_in(x))
+        space = first.space
         ctx = Context(False, space.as_constant(state), False, False)
         return network.forward(space.as_constant(params), x, ctx).y
 
@@ -145,7 +146,7 @@ class _Marked(Wrapped):
     spans: list[tuple[int, int, str, Layer]]
 
     def forward(self, params: Tree, x: Array, ctx: Context) -> Out:
-        notes: Any = next((each.tape for each in arrays_in(x) if getattr(each, "tape", None) is not None), None)
+        notes: Any = next(filter(None, (getattr(each, "tape", None) for each in arrays_in(x))), None)
         first = notes.count if notes is not None else 0
         out = self.inner.forward(params, x, ctx)
         if notes is not None:

@@ -112,8 +112,9 @@ class Writer:
         key = named, dtype_name(array.dtype), tuple(array.shape), array.strides if named else numbers
         if key not in self._taken:
             self._alive.append(array)  # so that no other array gets its identity
-            is_new = named is not None and named not in self.constants
-            name = named if is_new else f"{named or 'constant'}.{len(self.constants)}"
+            name = named or ""
+            if named is None or named in self.constants:
+                name = f"{named or 'constant'}.{len(self.constants)}"
             self.constants[name] = array
             self._taken[key] = name
         return self._taken[key]
