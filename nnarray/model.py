@@ -71,7 +71,6 @@ from nnarray.training.keys import key_of
 from nnarray.training.rates import RateSearch, search
 from nnarray.training.settings import FitSettings
 from nnarray.typing import Array, Inputs
-from nnarray.version import __version__
 
 UNSOUND = "The model keeps its own. If they come from a training loop, its learning rate may be too high."
 
@@ -624,9 +623,8 @@ class Model(metaclass=Explained):
             batch = integer(batch, "batch", 1, usual=1)
         switch(check, "check")
         host = self.of_values().to(host_backend())
-        notes = {"nnarray": __version__} | {
-            name: json.dumps(each, ensure_ascii=False) for name, each in self.metadata.items() if name == "classes"
-        }
+        named = {name: each for name, each in self.metadata.items() if name == "classes"}
+        notes = {name: json.dumps(each, ensure_ascii=False) for name, each in named.items()}
         writing = importlib.import_module("nnarray.onnx.writing.file")
         source = writing.Source(host.wiring, host.theta, host.state, host.inputs, notes)
         data = writing.contents(source, batch, is_checked=check)
