@@ -15,6 +15,15 @@ from nnarray.onnx.writing.table import KERNELS, ROWS
 from tests.onnx.test_writing import by_reference, drawn
 
 
+def put(xp: Any, x: Any, i: Any) -> Any:
+    """x with new entries: numbers, arrays of the graph, by slices and by integers."""
+    y = x * 2.0
+    y[:, 0, ::2] = x[:, 1, :2]
+    y[:, -1] = 0.5
+    y[:, i[:2], 1] = x[:, :2, 0] * xp.sum(x, axis=0)[:2, 0]
+    return y
+
+
 def computed(name: str, xp: Any, x: Any) -> Any:
     """What a test of a function computes from x, shape (batch, 3, 4)."""
     flat, i = xp.reshape(x, (x.shape[0], 12)), xp.asarray([2, 0, 2])
@@ -44,6 +53,7 @@ def computed(name: str, xp: Any, x: Any) -> Any:
         "bitwise_invert": lambda: ~(x > 0) & ~(~whole > 1),
         "broadcast_arrays": lambda: xp.broadcast_arrays(x, x[:, :1, :])[1],
         "broadcast_to": lambda: xp.broadcast_to(x[:, None, :, :], (x.shape[0], 2, 3, 4)),
+        "argsort": lambda: xp.argsort(x, axis=1),
         "clip": lambda: xp.clip(x, -0.5, 0.5) + xp.clip(x, min=0.1),
         "concat": lambda: xp.concat([x, xp.zeros((x.shape[0], 1, 4), dtype=x.dtype), x], axis=1),
         "cumulative_sum": lambda: xp.cumulative_sum(x, axis=1),
@@ -66,6 +76,12 @@ def computed(name: str, xp: Any, x: Any) -> Any:
         "roll": lambda: xp.roll(x, (1, -1), axis=(1, 2)),
         "squeeze": lambda: xp.squeeze(x[:, :1, :], axis=1),
         "stack": lambda: xp.stack([x, -x], axis=-1),
+        "sort": lambda: xp.sort(x, axis=1) - xp.sort(x, descending=True),
+        "put_at": lambda: put(xp, xp.asarray(x, copy=True), i),
+        "repeat": lambda: xp.repeat(x, 2, axis=1),
+        "trunc": lambda: xp.trunc(3.0 * x),
+        "hypot": lambda: xp.hypot(x, 2.0 * x),
+        "logaddexp": lambda: xp.logaddexp(x, 2.0 * x),
         "std": lambda: xp.std(x, axis=1, correction=1.0),
         "sum": lambda: xp.sum(x, axis=2) + xp.astype(xp.sum(x > 0, axis=2), x.dtype),
         "take": lambda: xp.take(x, i, axis=1) + xp.take(xp.asarray(x)[:, :, :], i, axis=2)[:, :, :1],

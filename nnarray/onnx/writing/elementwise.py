@@ -200,6 +200,28 @@ def clip(w: Writer, op: Operation) -> str:
     return y
 
 
+@row("trunc")
+def trunc(w: Writer, op: Operation) -> str:
+    """The whole number towards 0."""
+    x = w.tensor(op.arguments[0])
+    return w.add("Mul", w.add("Sign", x), w.add("Floor", w.add("Abs", x)))
+
+
+@row("hypot")
+def hypot(w: Writer, op: Operation) -> str:
+    """The root of the sum of squares."""
+    squares = [w.add("Mul", each, each) for each in both(w, op, dtype_of(op))]
+    return w.add("Sqrt", w.add("Add", *squares))
+
+
+@row("logaddexp")
+def logaddexp(w: Writer, op: Operation) -> str:
+    """The larger one, and ln(1 + exp(-|a - b|))."""
+    a, b = both(w, op, dtype_of(op))
+    e = w.add("Exp", w.add("Neg", w.add("Abs", w.add("Sub", a, b))))
+    return w.add("Add", w.add("Max", a, b), w.add("Log", w.add("Add", e, w.number(1.0, dtype_of(op)))))
+
+
 @row("floor_divide")
 def floor_divide(w: Writer, op: Operation) -> str:
     """The quotient, rounded down; of integers, the exact quotient of what the remainder leaves."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
+from nnarray import kernels
 from nnarray.onnx.writing.elementwise import dtype_of, whole_numbers
 from nnarray.onnx.writing.shapes import LAST, argument, shape_of
 from nnarray.onnx.writing.sizes import Repeated, Size
@@ -97,3 +99,46 @@ def largest(w: Writer, op: Operation) -> str:
             raise Unwritable(f"{op.name} with keepdims needs an axis to be written")
         x, axis = w.add("Reshape", x, w.integers([-1])), 0
     return w.add({"argmax": "ArgMax", "argmin": "ArgMin"}[op.name], x, axis=int(axis), keepdims=int(keep))
+
+
+@row("sort", "argsort")
+def sort(w: Writer, op: Operation) -> str:
+    """As many largest or smallest ones as there are."""
+    x, axis = op.arguments[0], int(argument(op, 1, "axis", -1))
+    count, largest_first = w.vector([x.shape[axis]]), int(bool(op.settings.get("descending")))
+    found = w.add_many("TopK", 2, w.tensor(x), count, axis=axis, largest=largest_first, sorted=1)
+    return found[op.name == "argsort"]
+
+
+@row("repeat")
+def repeat(w: Writer, op: Operation) -> str:
+    """Each entry along an axis as often as a number says."""
+    x, times, axis = op.arguments[0], argument(op, 1, "repeats"), argument(op, 2, "axis")
+    if not isinstance(times, int) or axis is None or isinstance(x.shape[axis], Size):
+        raise Unwritable("repeat needs a number, and an axis that is not that of the examples, to be written")
+    index = w.xp.repeat(w.xp.arange(x.shape[axis], dtype=w.xp.int64), times)
+    return w.add("Gather", w.tensor(x), w.constant(index), axis=int(axis))
+
+
+@row("put_at")
+def put_at(w: Writer, op: Operation) -> str:
+    """The new entries stand behind the old ones, from which each place takes its own by number."""
+    x, key, value = op.arguments
+    parts = _parts(key, len(x.shape))
+    first: list[Any] = [1]
+    rest: list[Any] = list(x.shape)
+    if isinstance(x.shape[0], Size):
+        if _is_array(parts[0]) or parts[0] != slice(None):
+            raise Unwritable("x[key] = value for some of the examples cannot be written; use xp.where")
+        (*first,), rest, parts = x.shape[:1], rest[1:], parts[1:]
+    if any(isinstance(each, (Value, Repeated)) for each in parts):
+        raise Unwritable("x[key] = value with a key that depends on the inputs cannot be written; use xp.where")
+    count = math.prod(rest)
+    places = w.xp.reshape(w.xp.arange(count, dtype=w.xp.int64), tuple(rest))[tuple(parts)]
+    size = math.prod(places.shape)
+    flat = w.xp.reshape(places, (size,))
+    index = kernels.put(w.xp.arange(count, dtype=w.xp.int64), flat, w.xp.arange(size, dtype=w.xp.int64) + count)
+    wide = [*(first if isinstance(first[0], Size) else []), *places.shape]
+    new = w.reshaped(w.add("Expand", w.tensor(value, dtype_of(op)), w.vector(wide)), [*first, size])
+    both = w.add("Concat", w.reshaped(w.tensor(x), [*first, count]), new, axis=1)
+    return w.reshaped(w.add("Gather", both, w.constant(index), axis=1), x.shape)

@@ -28,7 +28,7 @@ def affine(w: Writer, op: Operation) -> str:
     x, weight, bias = op.arguments
     dtype = dtype_of(op)
     if len(x.shape) == 2 and len(weight.shape) == 2:
-        more = [] if bias is None else [w.tensor(bias, dtype)]
-        return w.add("Gemm", w.tensor(x, dtype), w.tensor(weight, dtype), *more)
+        arrays = [x, weight] if bias is None else [x, weight, bias]
+        return w.add("Gemm", *(w.tensor(each, dtype) for each in arrays))
     product = w.add("MatMul", w.tensor(x, dtype), w.tensor(weight, dtype))
     return product if bias is None else w.add("Add", product, w.tensor(bias, dtype))

@@ -44,7 +44,7 @@ def written(source: Source, batch: int | None) -> bytes:
     """
     onnx = package()
     recording = recording_of(source, batch)
-    writer = Writer(recording.names, list(recording.inputs))
+    writer = Writer(recording.parameters, list(recording.inputs))
     for name, value in recording.inputs.items():
         writer.values[value.number] = name
     for op in recording.operations:

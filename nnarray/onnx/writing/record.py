@@ -37,10 +37,8 @@ class Recording(NamedTuple):
     inputs: dict[str, Value]
     operations: list[Operation]
     output: Any
-    names: dict[int, str]
-    """The name of each parameter, by the identity of its array."""
-    alive: Any
-    """What keeps these identities from being taken by other arrays."""
+    parameters: dict[str, Array]
+    """The parameters and the state by name: the same arrays that are in the operations."""
 
 
 def examples(source: Source, count: int, key: Key) -> Any:
@@ -85,8 +83,7 @@ def recording_of(source: Source, batch: int | None) -> Recording:
                 f"this network cannot be written for any number of examples: {error}. Write it for a fixed one, "
                 f"to_onnx(path, batch=1)."
             ) from error
-    names = {id(each): name for name, each in views.items()}
-    return Recording(by_name(inputs[0]), _needed(operations, output), output, names, (views, graphs))
+    return Recording(by_name(inputs[0]), _needed(operations, output), output, views)
 
 
 def _graph(source: Source, network: Layer, params: Tree, state: Tree, count: int) -> Graph:

@@ -47,18 +47,19 @@ class Writer:
 
     Parameters
     ----------
-    names : mapping of int to str
-        The name of each parameter, by the identity of its array.
+    parameters : mapping of str to array
+        By name; constants that are the same array, or its transpose, have its name.
     inputs : sequence of str
         The names of the inputs. The first axis of the first one counts the examples.
     """
 
-    def __init__(self, names: Mapping[int, str], inputs: Sequence[str]) -> None:
+    def __init__(self, parameters: Mapping[str, Any], inputs: Sequence[str]) -> None:
         self.nodes: list[Made] = []
         self.constants: dict[str, Any] = {}
         self.values: dict[int, str] = {}
         self.opset = 18
-        self._inputs, self._names = inputs, names
+        self._inputs, self._parameters = inputs, parameters
+        self._names = {id(each): name for name, each in parameters.items()}
         self._taken: dict[Any, str] = {}
         self._alive: list[Any] = []
         self._host = host_backend()
@@ -98,7 +99,17 @@ class Writer:
             return self.add("Expand", part, self.vector(x.shape))
         if isinstance(x, Size):
             return self.cast(self.add("Squeeze", self._sized(x)), dtype or self.xp.int64)
-        return self.constant(self._converted(x, dtype), x)
+        parameter = self._transposed(x) if dtype is None or getattr(x, "dtype", None) == dtype else None
+        return self.constant(self._converted(x, dtype), x) if parameter is None else parameter
+
+    def _transposed(self, x: Any) -> str | None:
+        """A large matrix that is the transpose of a parameter is not written twice."""
+        if getattr(x, "ndim", 0) != 2 or math.prod(x.shape) <= SMALL or id(x) in self._names:
+            return None
+        for each in self._parameters.values():
+            if each.shape == x.shape[::-1] and bool(self.xp.all(x == each.T)):
+                return self.add("Transpose", self.constant(each), perm=[1, 0])
+        return None
 
     def _converted(self, x: Any, dtype: Any) -> Any:
         if not hasattr(x, "dtype"):
