@@ -601,8 +601,8 @@ class Model(metaclass=Explained):
         TypeError
             If a layer of your own takes numbers out of arrays: a file is for all inputs.
         ValueError
-            If the path has another ending, an operation cannot be written, or the file computes something else than
-            the model. The message names the operation and the layer. No file is written.
+            If the path has another ending, an operation cannot be written, the model is of bfloat16, or the file
+            computes something else than the model. The message names the operation and the layer. No file is written.
         OSError
             If the folder does not exist, may not be written to, or is full.
 
@@ -616,23 +616,21 @@ class Model(metaclass=Explained):
         >>> list(again.params)
         ['0.weight', '0.bias', '1.weight', '1.bias']
         """
-        path = Path(path)
-        if path.suffix.lower() != ".onnx":
-            raise ValueError(f"the path of an ONNX file must end in .onnx; got {str(path)!r}.")
+        writing = importlib.import_module("nnarray.onnx.writing.file")
+        file = writing.named_file(path, dtype_name(self._theta.dtype))
         if batch is not None:
             batch = integer(batch, "batch", 1, usual=1)
         switch(check, "check")
         host = self.of_values().to(host_backend())
         named = {name: each for name, each in self.metadata.items() if name == "classes"}
         notes = {name: json.dumps(each, ensure_ascii=False) for name, each in named.items()}
-        writing = importlib.import_module("nnarray.onnx.writing.file")
         source = writing.Source(host.wiring, host.theta, host.state, host.inputs, notes)
         data = writing.contents(source, batch, is_checked=check)
 
         def write(part: Path) -> None:
             part.write_bytes(data)
 
-        files.replace(path, write)
+        files.replace(file, write)
 
     def state_dict(self) -> dict[str, Array]:
         """Copies of parameters and state by name, such as "0.weight", in the model's library.

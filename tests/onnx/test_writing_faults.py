@@ -90,6 +90,13 @@ def test_half_precision(tmp_path: Path) -> None:
     np.testing.assert_allclose(found, model(X), rtol=0, atol=2e-2)
 
 
+def test_a_dtype_that_cannot_be_written(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    model = nn.Network(nn.Dense(2)).init((3,), backend="torch", dtype="bfloat16")
+    with pytest.raises(ValueError, match=r"float64, float32, float16 can be written as ONNX; got one of bfloat16"):
+        model.to_onnx(tmp_path / "m.onnx")
+
+
 def test_what_cannot_be_written_names_operation_and_layer(tmp_path: Path) -> None:
     model = with_own(lambda x: nn.namespace(x).linalg.inv(x[:, :, None] * x[:, None, :])[:, 0, :])
     with pytest.raises(ValueError, match=r"'linalg\.inv' in layer '0\.mine\.0' \(Own\) cannot be written as ONNX"):
@@ -125,8 +132,10 @@ def test_another_result_is_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 def test_arguments(tmp_path: Path) -> None:
     model = of(nn.Dense(4), (3,))
-    with pytest.raises(ValueError, match=r"must end in \.onnx; got 'm\.pb'"):
+    with pytest.raises(ValueError, match=r"must end in \.onnx; got 'm\.pb'\. Use 'm\.onnx'"):
         model.to_onnx("m.pb")
+    with pytest.raises(TypeError, match=r"path must be the path of an \.onnx file; got 3"):
+        model.to_onnx(3)
     with pytest.raises(ValueError, match="batch must be an integer of at least 1; got 0"):
         model.to_onnx(tmp_path / "m.onnx", batch=0)
     with pytest.raises(FileNotFoundError, match="there is no folder"):
