@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
@@ -55,7 +56,7 @@ from nnarray.layers.kinds import REAL, Spec, arrays_in, specs
 from nnarray.losses import Loss, loss_named
 from nnarray.names import converted, shown
 from nnarray.optimizers.groups import fits
-from nnarray.persistence import pytorch
+from nnarray.persistence import files, pytorch
 from nnarray.random import Key
 from nnarray.recording import Traced, is_real, stripped, trees
 from nnarray.text.kinds import tokenizer_from_json
@@ -571,6 +572,65 @@ class Model(metaclass=Explained):
         True
         """
         checkpoints.save(self, path)
+
+    @explained
+    def to_onnx(self, path: str | os.PathLike[str], *, batch: int | None = None, check: bool = True) -> None:
+        """Write the model as an ONNX file, for programs in other languages.
+
+        The file has operators of ONNX, and the parameters under their names, such as "0.weight". It computes what the
+        model computes at inference: the outputs, such as the logits of classes. The input is named "X", or inputs have
+        the names that the network gives them; the output is named "outputs". `nn.load_onnx` reads the file.
+
+        Layers of your own are written too, if they use the array API standard. The file at `path` is replaced as a
+        whole or not at all.
+
+        Parameters
+        ----------
+        path : path
+            Must end in .onnx.
+        batch : int, optional
+            The number of examples in each call of the file. If None, it may be any.
+        check : bool
+            Whether the file is run before it is written: on random inputs, by ONNX Runtime if it is installed, else
+            by the reference evaluator of ONNX. Its outputs must be those of the model, up to rounding.
+
+        Raises
+        ------
+        ImportError
+            If the package onnx is not installed.
+        TypeError
+            If a layer of your own takes numbers out of arrays: a file is for all inputs.
+        ValueError
+            If the path has another ending, an operation cannot be written, the model is of bfloat16, or the file
+            computes something else than the model. The message names the operation and the layer. No file is written.
+        OSError
+            If the folder does not exist, may not be written to, or is full.
+
+        Examples
+        --------
+        >>> import nnarray as nn, tempfile, pathlib
+        >>> model = nn.Network(nn.Dense(5, "tanh"), nn.Dense(2)).init((2,), seed=0)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     model.to_onnx(pathlib.Path(folder, "moons.onnx"))
+        ...     again = nn.load_onnx(pathlib.Path(folder, "moons.onnx"))
+        >>> list(again.params)
+        ['0.weight', '0.bias', '1.weight', '1.bias']
+        """
+        writing = importlib.import_module("nnarray.onnx.writing.file")
+        file = writing.named_file(path, dtype_name(self._theta.dtype))
+        if batch is not None:
+            batch = integer(batch, "batch", 1, usual=1)
+        switch(check, "check")
+        host = self.of_values().to(host_backend())
+        named = {name: each for name, each in self.metadata.items() if name == "classes"}
+        notes = {name: json.dumps(each, ensure_ascii=False) for name, each in named.items()}
+        source = writing.Source(host.wiring, host.theta, host.state, host.inputs, notes)
+        data = writing.contents(source, batch, is_checked=check)
+
+        def write(part: Path) -> None:
+            part.write_bytes(data)
+
+        files.replace(file, write)
 
     def state_dict(self) -> dict[str, Array]:
         """Copies of parameters and state by name, such as "0.weight", in the model's library.

@@ -57,7 +57,7 @@ BORDERS |= {"distributed"}  # collections of Dask's, and what its workers are se
 BORDERS |= {"persistence", "training/checkpoints.py", "training/loading.py"}  # files of models
 BORDERS |= {"apps/demos", "apps/pets.py", "apps/workflow", "apps/service"}  # from files to numbers that people read
 BORDERS |= {"apps/playground/tables.py"}  # files that are dropped on its page
-BORDERS |= {"onnx/reading"}  # files of graphs
+BORDERS |= {"onnx/reading", "onnx/writing"}  # files of graphs
 BORDERS |= {"notebooks"}
 CONVERTS = {"model.py": "to"}  # the method in which the user asks for another backend
 

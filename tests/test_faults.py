@@ -785,6 +785,13 @@ def input_left_out(b: Bench) -> Call:
     return lambda: program({"X": np.ones((2, 3), dtype="float32")})
 
 
+def not_in_onnx(b: Bench) -> Call:
+    pytest.importorskip("onnx")
+    layer = nn.Lambda(lambda x: nn.namespace(x).cumulative_prod(x, axis=1))
+    model = nn.Network(layer).init((2,))
+    return lambda: model.to_onnx("model.onnx")
+
+
 def relu_of(g: Any, shape: Any, **more: Any) -> Any:
     return g.model([g.node("Relu", ["x"], ["y"])], [g.value("x", shape)], [g.value("y")], **more)
 
@@ -811,6 +818,8 @@ ONNX: dict[str, Case] = {
         small_onnx(b)
     ),
     "an input of a program left out": input_left_out,
+    "another ending, to write ONNX": lambda b: lambda: b.model.to_onnx("model.pb"),
+    "a function that ONNX does not have": not_in_onnx,
 }
 
 FILES: dict[str, Case] = {

@@ -1,0 +1,85 @@
+"""Windows over images, whose channels are last here and first in a file."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from nnarray.kernels.standard.windows import Window
+from nnarray.onnx.writing.elementwise import dtype_of
+from nnarray.onnx.writing.table import kernel_row
+from nnarray.onnx.writing.writer import Writer
+from nnarray.recording.graph import Operation
+
+FIRST, LAST, FILTERS = (0, 3, 1, 2), (0, 2, 3, 1), (3, 2, 0, 1)
+
+
+def _window(window: Window, *, dilated: bool = True) -> dict[str, Any]:
+    (top, bottom), (left, right) = window.padding
+    settings = {
+        "kernel_shape": list(window.size),
+        "strides": list(window.stride),
+        "pads": [top, left, bottom, right],
+    }
+    return settings | {"dilations": list(window.dilation)} if dilated else settings
+
+
+@kernel_row("convolution")
+def convolution(w: Writer, op: Operation) -> str:
+    """Conv between two transpositions; the filters are written with their channels first."""
+    x, weight, bias = op.arguments
+    arrays = [w.permuted(x, FIRST), w.permuted(weight, FILTERS), *([] if bias is None else [w.tensor(bias)])]
+    y = w.add("Conv", *arrays, **_window(op.settings["window"]), group=int(op.settings.get("groups", 1)))
+    return w.add("Transpose", y, perm=LAST)
+
+
+def _padded(w: Writer, name: str, window: Window, value: float, dtype: Any) -> tuple[str, Window]:
+    """Padding as wide as the window is an operator of its own."""
+    reach = [d * (k - 1) + 1 for d, k in zip(window.dilation, window.size, strict=True)]
+    if all(max(pads) < min(size, far) for pads, size, far in zip(window.padding, window.size, reach, strict=True)):
+        return name, window
+    (top, bottom), (left, right) = window.padding
+    widths = w.integers([0, 0, top, left, 0, 0, bottom, right])
+    return w.add("Pad", name, widths, w.number(value, dtype)), window._replace(padding=((0, 0), (0, 0)))
+
+
+@kernel_row("max_pool")
+def max_pool(w: Writer, op: Operation) -> str:
+    """MaxPool between two transpositions."""
+    x = w.permuted(op.arguments[0], FIRST)
+    x, window = _padded(w, x, op.settings["window"], -math.inf, dtype_of(op))
+    return w.add("Transpose", w.add("MaxPool", x, **_window(window)), perm=LAST)
+
+
+@kernel_row("mean_pool")
+def mean_pool(w: Writer, op: Operation) -> str:
+    """AveragePool between two transpositions, corrected where a window counts fewer entries."""
+    x, counts = op.arguments
+    x, window = _padded(w, w.permuted(x, FIRST), op.settings["window"], 0.0, dtype_of(op))
+    dilated = window.dilation != (1, 1)
+    w.opset = max(w.opset, 19 if dilated else 18)
+    y = w.add("AveragePool", x, count_include_pad=1, **_window(window, dilated=dilated))
+    y, entries = w.add("Transpose", y, perm=LAST), math.prod(window.size)
+    if bool(w.xp.all(counts == entries)):
+        return y
+    return w.add("Mul", y, w.constant(w.xp.astype(entries / counts, dtype_of(op))))
+
+
+@kernel_row("local_response")
+def local_response(w: Writer, op: Operation) -> str:
+    """The neighbours are slices of the padded squares, so that it fits any number of axes and an even size."""
+    x, dtype = op.arguments[0], dtype_of(op)
+    size, alpha, beta, k = (op.settings[name] for name in ("size", "alpha", "beta", "k"))
+    name, axes, channels, before = w.tensor(x), len(x.shape), x.shape[-1], size // 2
+    widths = [*[0] * (axes - 1), before, *[0] * (axes - 1), size - 1 - before]
+    squares = w.add("Pad", w.add("Mul", name, name), w.integers(widths), w.number(0.0, dtype))
+    parts = [_channels(w, squares, i, channels) for i in range(size)]
+    total = parts[0] if size == 1 else w.add("Sum", *parts)
+    u = w.add("Add", w.add("Mul", total, w.number(alpha / size, dtype)), w.number(k, dtype))
+    return w.add("Mul", name, w.add("Pow", u, w.number(-beta, dtype)))
+
+
+def _channels(w: Writer, name: str, first: int, count: int) -> str:
+    given: Sequence[list[int]] = ([first], [first + count], [-1])
+    return w.add("Slice", name, *map(w.integers, given))

@@ -1,0 +1,128 @@
+"""The bytes of a file: nodes, constants, inputs and outputs as a message of ONNX."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from typing import Any
+
+from nnarray.onnx.writing.record import Recording, Source, layer_of, recording_of
+from nnarray.onnx.writing.sizes import Size
+from nnarray.onnx.writing.table import ROWS
+from nnarray.onnx.writing.writer import Made, Unwritable, Writer, code
+from nnarray.recording.graph import Operation
+from nnarray.version import __version__
+
+OUTPUT, BATCH = "outputs", "batch"
+IR = {18: 8, 19: 9, 20: 9}
+"""The version of the format that came with a version of the operators."""
+
+
+def package() -> Any:
+    """The package onnx.
+
+    Raises
+    ------
+    ImportError
+        If it is not installed.
+    """
+    try:
+        return importlib.import_module("onnx")
+    except ImportError as error:
+        raise ImportError("writing ONNX files needs the package 'onnx'; pip install 'nnarray[onnx]'.") from error
+
+
+def written(source: Source, batch: int | None) -> bytes:
+    """The file as bytes, not yet checked.
+
+    Raises
+    ------
+    ImportError
+        If the package onnx is not installed.
+    ValueError
+        If an operation has no row in the table, or depends on the number of examples; it names the layer.
+    """
+    onnx = package()
+    recording = recording_of(source, batch)
+    writer = Writer(recording.parameters, list(recording.inputs))
+    for name, value in recording.inputs.items():
+        writer.values[value.number] = name
+    for op in recording.operations:
+        _write(writer, op, source)
+    output = writer.free(OUTPUT)
+    last = writer.add("Identity", writer.tensor(recording.output))
+    writer.nodes[:] = _renamed(_used(writer.nodes, last), last, output)
+    return _message(onnx, writer, recording, output, source.notes)
+
+
+def _write(writer: Writer, op: Operation, source: Source) -> None:
+    try:
+        if op.name not in ROWS:
+            raise Unwritable("there is no operator for it in the table")
+        names = ROWS[op.name](writer, op)
+    except Unwritable as error:
+        where = layer_of(source, op)
+        raise ValueError(
+            f"{op.name!r}{' in ' + where if where else ''} cannot be written as ONNX: {error}. Write the layer with "
+            f"other functions of the array API standard."
+        ) from error
+    names = (names,) if isinstance(names, str) else names
+    for value, name in zip(op.results, names, strict=False):
+        if value is not None:
+            writer.values[value.number] = name
+
+
+def _used(nodes: list[Made], last: str) -> list[Made]:
+    """The nodes that the output depends on."""
+    wanted, kept = {last}, list[Made]()
+    for node in reversed(nodes):
+        if not wanted.isdisjoint(node.outputs):
+            kept.append(node)
+            wanted.update(node.inputs)
+    return kept[::-1]
+
+
+def _renamed(nodes: list[Made], last: str, output: str) -> list[Made]:
+    """The output with its name; the node that only copies it is left out, if another one made it."""
+    *others, copy = nodes
+    (source,) = copy.inputs
+    made = [node for node in others if source in node.outputs]
+    names = {source: output} if made else {last: output}
+    kept = others if made else nodes
+    return [
+        node._replace(
+            inputs=tuple(names.get(n, n) for n in node.inputs), outputs=tuple(names.get(n, n) for n in node.outputs)
+        )
+        for node in kept
+    ]
+
+
+def _message(onnx: Any, writer: Writer, recording: Recording, output: str, notes: Mapping[str, str]) -> bytes:
+    nodes = writer.nodes
+    read = {name for node in nodes for name in node.inputs}
+    helper = onnx.helper
+    made = [
+        helper.make_node(node.op, list(node.inputs), list(node.outputs), name=f"{node.op}_{i}", **node.attributes)
+        for i, node in enumerate(nodes)
+    ]
+    arrays = [
+        onnx.numpy_helper.from_array(writer.xp.asarray(each, copy=True), name)
+        for name, each in writer.constants.items()
+        if name in read
+    ]
+    inputs = [_info(helper, name, value) for name, value in recording.inputs.items()]
+    graph = helper.make_graph(made, "nnarray", inputs, [_info(helper, output, recording.output)], arrays)
+    sets = [helper.make_opsetid("", writer.opset)]
+    message = helper.make_model(
+        graph, opset_imports=sets, ir_version=IR[writer.opset], producer_name="nnarray", producer_version=__version__
+    )
+    helper.set_model_props(message, dict(notes))
+    if message.ByteSize() >= 2**31:
+        raise ValueError("the file would be larger than 2 GiB, which ONNX files cannot be. Write a smaller model.")
+    onnx.checker.check_model(message, full_check=False)
+    return message.SerializeToString()
+
+
+def _info(helper: Any, name: str, value: Any) -> Any:
+    shape = [BATCH if isinstance(n, Size) else n for n in value.shape]
+    return helper.make_tensor_value_info(name, code(value.dtype), shape)

@@ -1,0 +1,187 @@
+"""What is written: nodes in order and constants by name, before they become a message."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from nnarray.backends import dtype_name, host_backend
+from nnarray.onnx.writing.sizes import Repeated, Size
+from nnarray.recording.graph import Value
+
+CODES = {
+    "float32": 1,
+    "uint8": 2,
+    "int8": 3,
+    "uint16": 4,
+    "int16": 5,
+    "int32": 6,
+    "int64": 7,
+    "bool": 9,
+    "float16": 10,
+    "float64": 11,
+    "uint32": 12,
+    "uint64": 13,
+}
+"""The numbers of the dtypes in a file."""
+SMALL = 64
+"""Constants of so many entries are compared by their numbers."""
+
+
+class Made(NamedTuple):
+    """A node: an operator with the names of its inputs and outputs."""
+
+    op: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    attributes: Mapping[str, Any]
+
+
+class Unwritable(Exception):
+    """What an operation does has no place in a file; the text says why."""
+
+
+class Writer:
+    """The nodes and constants so far. Rows of the table add to it.
+
+    Parameters
+    ----------
+    parameters : mapping of str to array
+        By name; constants that are the same array, or its transpose, have its name.
+    inputs : sequence of str
+        The names of the inputs. The first axis of the first one counts the examples.
+    """
+
+    def __init__(self, parameters: Mapping[str, Any], inputs: Sequence[str]) -> None:
+        self.nodes: list[Made] = []
+        self.constants: dict[str, Any] = {}
+        self.values: dict[int, str] = {}
+        self.opset = 18
+        self._inputs, self._parameters = inputs, parameters
+        self._names = {id(each): name for name, each in parameters.items()}
+        self._taken: dict[Any, str] = {}
+        self._alive: list[Any] = []
+        self._host = host_backend()
+        self.xp = self._host.xp
+
+    # --- Nodes ---------------------------------------------------------------------------------------------------
+
+    def add(self, op: str, *inputs: str, **attributes: Any) -> str:
+        """A node with one output, whose name is returned."""
+        return self.add_many(op, 1, *inputs, **attributes)[0]
+
+    def add_many(self, op: str, count: int, *inputs: str, **attributes: Any) -> tuple[str, ...]:
+        """A node with several outputs."""
+        stem = self.free(f"{op}_{len(self.nodes)}")
+        outputs = tuple(stem if i == 0 else f"{stem}_{i}" for i in range(count))
+        given = {name: each for name, each in attributes.items() if each is not None}
+        self.nodes.append(Made(op, inputs, outputs, given))
+        return outputs
+
+    def free(self, name: str) -> str:
+        """The name, or with underscores if it is that of an input."""
+        return self.free(f"{name}_") if name in self._inputs else name
+
+    def cast(self, name: str, dtype: Any) -> str:
+        """The array in another dtype."""
+        return self.add("Cast", name, to=code(dtype))
+
+    # --- Inputs of nodes -----------------------------------------------------------------------------------------
+
+    def tensor(self, x: Any, dtype: Any = None) -> str:
+        """The name of an argument: an array of the graph, a constant, or a number, which needs a dtype."""
+        if isinstance(x, Value):
+            name = self.values[x.number]
+            return name if dtype is None or x.dtype == dtype else self.cast(name, dtype)
+        if isinstance(x, Repeated):
+            part = self.constant(self._converted(x.part, dtype), x.part)
+            return self.add("Expand", part, self.vector(x.shape))
+        if isinstance(x, Size):
+            return self.cast(self.add("Squeeze", self._sized(x)), dtype or self.xp.int64)
+        parameter = self._transposed(x) if dtype is None or getattr(x, "dtype", None) == dtype else None
+        return self.constant(self._converted(x, dtype), x) if parameter is None else parameter
+
+    def _transposed(self, x: Any) -> str | None:
+        """A large matrix that is the transpose of a parameter is not written twice."""
+        if getattr(x, "ndim", 0) != 2 or math.prod(x.shape) <= SMALL or id(x) in self._names:
+            return None
+        for each in self._parameters.values():
+            if each.shape == x.shape[::-1] and bool(self.xp.all(x == each.T)):
+                return self.add("Transpose", self.constant(each), perm=[1, 0])
+        return None
+
+    def _converted(self, x: Any, dtype: Any) -> Any:
+        if not hasattr(x, "dtype"):
+            return self.xp.asarray(x, dtype=dtype)
+        return x if dtype is None or x.dtype == dtype else self.xp.astype(x, dtype)
+
+    def constant(self, array: Any, origin: Any = None) -> str:
+        """A constant. It has the name of a parameter if its origin is one; equal numbers have one constant."""
+        named = self._names.get(id(origin)) or self._names.get(id(array))
+        numbers = repr(array.tolist()) if math.prod(array.shape) <= SMALL else id(array)
+        key = named, dtype_name(array.dtype), tuple(array.shape), array.strides if named else numbers
+        if key not in self._taken:
+            self._alive.append(array)  # so that no other array gets its identity
+            name = named or ""
+            if named is None or named in self.constants:
+                name = f"{named or 'constant'}.{len(self.constants)}"
+            self.constants[name] = array
+            self._taken[key] = name
+        return self._taken[key]
+
+    def permuted(self, x: Any, axes: Sequence[int]) -> str:
+        """The array with its axes in another order; a constant is written in that order."""
+        if isinstance(x, Value):
+            return self.add("Transpose", self.values[x.number], perm=list(axes))
+        if isinstance(x, Repeated):
+            return self.add("Transpose", self.tensor(x), perm=list(axes))
+        return self.constant(self.xp.permute_dims(x, tuple(axes)), x)
+
+    def number(self, x: float, dtype: Any) -> str:
+        """A constant without axes."""
+        return self.constant(self.xp.asarray(x, dtype=dtype))
+
+    def integers(self, parts: Sequence[int]) -> str:
+        """A constant vector of int64."""
+        return self.constant(self.xp.asarray(list(parts), dtype=self.xp.int64))
+
+    def vector(self, parts: Sequence[int | Size]) -> str:
+        """A vector of int64: a shape, or other sizes."""
+        if not any(isinstance(each, Size) for each in parts):
+            return self.integers([int(each) for each in parts])  # pyright: ignore[reportArgumentType]
+        pieces = [self._sized(each) if isinstance(each, Size) else self.integers([each]) for each in parts]
+        return pieces[0] if len(pieces) == 1 else self.add("Concat", *pieces, axis=0)
+
+    def _sized(self, size: Size) -> str:
+        """A vector of one size."""
+        if size not in self._taken:
+            name = self._taken.get("count") or self.add("Shape", self._inputs[0], start=0, end=1)
+            self._taken["count"] = name
+            if size.factor != 1:
+                name = self.add("Mul", name, self.integers([size.factor]))
+            if size.offset:
+                name = self.add("Add", name, self.integers([size.offset]))
+            self._taken[size] = name
+        return self._taken[size]
+
+    def reshaped(self, name: str, shape: Sequence[int | Size]) -> str:
+        """The array in another shape."""
+        growing = [i for i, n in enumerate(shape) if isinstance(n, Size)]
+        if len(growing) == 1 and 0 not in shape:
+            shape = [-1 if i in growing else n for i, n in enumerate(shape)]
+        return self.add("Reshape", name, self.vector(shape), allowzero=1 if 0 in shape else None)
+
+
+def code(dtype: Any) -> int:
+    """The number of a dtype in a file.
+
+    Raises
+    ------
+    Unwritable
+        If files have none for it.
+    """
+    name = dtype_name(dtype)
+    if name not in CODES:
+        raise Unwritable(f"numbers of dtype {name} cannot be written")
+    return CODES[name]
