@@ -81,6 +81,15 @@ def test_outputs_that_do_not_depend_on_the_inputs(tmp_path: Path, function: Any)
     assert by_reference(tmp_path / "m.onnx", np.zeros((5, 3), dtype="float32")).tolist() == [[1.0] * 3] * 5
 
 
+def test_outputs_that_are_not_finite(tmp_path: Path) -> None:
+    """Random inputs need not be such that a function is defined there."""
+    model = nn.Network(Own(function=lambda x: nn.namespace(x).log(x) / 0.0)).init((3,), dtype="float32")
+    model.to_onnx(tmp_path / "m.onnx")
+    found = by_runtime(tmp_path / "m.onnx", np.asarray([[0.5, 2.0, -1.0]], dtype="float32"))
+    assert found[0, :2].tolist() == [-np.inf, np.inf]
+    assert np.isnan(found[0, 2])
+
+
 def test_half_precision(tmp_path: Path) -> None:
     model = of(nn.Network(nn.Dense(4, "gelu"), nn.LayerNorm(), nn.Dense(2)), (3,), dtype="float16")
     model.to_onnx(tmp_path / "m.onnx")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from nnarray.kernels.compilation import quiet
 from nnarray.names import shown
 from nnarray.onnx.writing import elementwise, images, indexing, linear, reductions, shapes
 from nnarray.onnx.writing.checking import CLOSE, check
@@ -38,6 +39,7 @@ def named_file(path: Any, dtype: str) -> Path:
     return file
 
 
+@quiet  # the random inputs need not be such that a layer of yours is defined there
 def contents(source: Source, batch: int | None, *, is_checked: bool) -> bytes:
     """The bytes of a file that computes what the network computes.
 
