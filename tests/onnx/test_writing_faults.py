@@ -56,6 +56,16 @@ def test_what_a_file_holds(tmp_path: Path) -> None:
     assert [d.dim_value for d in x.type.tensor_type.shape.dim] == [4, 3]
 
 
+def test_a_pass_of_a_recurrent_layer_is_one_operator(tmp_path: Path) -> None:
+    model = of(nn.Network(nn.LSTM(4, bidirectional=True), nn.GRU(3)), (7, 2))
+    model.to_onnx(tmp_path / "m.onnx")
+    graph = onnx.load(tmp_path / "m.onnx").graph
+    operators = [node.op_type for node in graph.node]
+    assert (operators.count("LSTM"), operators.count("GRU")) == (2, 1)
+    names = {each.name for each in graph.initializer}
+    assert {f"0.0.{kind}_l0{way}" for kind in ("weight_ih", "weight_hh") for way in ("", "_reverse")} <= names
+
+
 def test_names_of_inputs_that_others_have(tmp_path: Path) -> None:
     inputs = nn.Inputs({"outputs": nn.Dense(3), "Gemm_0": nn.Dense(2)})
     model = of(nn.Network(inputs, nn.Dense(2)), {"outputs": (2,), "Gemm_0": (3,)})

@@ -7,12 +7,12 @@ from typing import Any
 
 from nnarray.kernels.compilation import quiet
 from nnarray.names import shown
-from nnarray.onnx.writing import elementwise, images, indexing, linear, reductions, shapes
+from nnarray.onnx.writing import elementwise, images, indexing, linear, recurrent, reductions, shapes
 from nnarray.onnx.writing.checking import CLOSE, check
 from nnarray.onnx.writing.message import written
 from nnarray.onnx.writing.record import Source
 
-FAMILIES = elementwise, images, indexing, linear, reductions, shapes
+FAMILIES = elementwise, images, indexing, linear, recurrent, reductions, shapes
 """The files that fill the table."""
 SUFFIX = ".onnx"
 
