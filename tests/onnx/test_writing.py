@@ -130,6 +130,7 @@ def test_every_layer(tmp_path: Path, case: str, batch: int | None) -> None:
     model = of(*CASES[case])
     path = tmp_path / "m.onnx"
     model.to_onnx(path, batch=batch)
+    onnx.checker.check_model(str(path), full_check=True)
     again = nn.load_onnx(path)
     for count in (1, 5) if batch is None else (1,):
         X = drawn(model, count)

@@ -39,7 +39,7 @@ def named_file(path: Any, dtype: str) -> Path:
     return file
 
 
-@quiet  # the random inputs need not be such that a layer of yours is defined there
+@quiet  # the random inputs need not be such that each function is defined there
 def contents(source: Source, batch: int | None, *, is_checked: bool) -> bytes:
     """The bytes of a file that computes what the network computes.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from nnarray.backends import dtype_name
 from nnarray.onnx.writing.elementwise import dtype_of
 from nnarray.onnx.writing.shapes import LAST
 from nnarray.onnx.writing.table import KERNELS, kernel_row
@@ -41,7 +42,7 @@ def recurrence(w: Writer, op: Operation) -> tuple[str, ...]:
     return y, *(w.add("Squeeze", each, w.integers([0])) for each in last)
 
 
-KERNELS[RECURRENCE] = lambda dtype: dtype.itemsize == 4
+KERNELS[RECURRENCE] = lambda dtype: dtype_name(dtype) == "float32"
 
 
 def _gates(w: Writer, x: Any, cell: str, units: int) -> Any:
