@@ -220,11 +220,10 @@ def atan2(w: Writer, op: Operation) -> str:
     dtype = dtype_of(op)
     y, x = both(w, op, dtype)
     zero, half = w.number(0.0, dtype), [w.number(sign * math.pi, dtype) for sign in (-1.0, 1.0)]
-    angle = w.add("Atan", w.add("Div", y, x))
-    other = w.add("Add", angle, w.add("Where", w.add("Less", y, zero), *half))
-    angle = w.add("Where", w.add("Less", x, zero), other, angle)
     is_origin = w.add("And", w.add("Equal", x, zero), w.add("Equal", y, zero))
-    return w.add("Where", is_origin, zero, angle)
+    angle = w.add("Atan", w.add("Div", y, w.add("Where", is_origin, w.number(1.0, dtype), x)))
+    other = w.add("Add", angle, w.add("Where", w.add("Less", y, zero), *half))
+    return w.add("Where", w.add("Less", x, zero), other, angle)
 
 
 @row("logaddexp")
