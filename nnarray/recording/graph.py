@@ -35,7 +35,7 @@ class Operation(NamedTuple):
     settings : dict
         Arguments by name, in the same form.
     results : tuple of Value
-        Or None in the place of something that a kernel did not compute.
+        Or None in the place of something that a kernel did not compute, or that is no array.
     """
 
     name: str
@@ -186,8 +186,9 @@ def _noting(space: Any, name: str, plain: Callable[..., Any]) -> Callable[..., A
             return space.as_constant(y)
         if arguments and isinstance(arguments[0], Traced) and y is arguments[0].value:
             return arguments[0]  # as `astype` to the dtype that it has
-        made = mapped(lambda part: space.traced(part, notes, notes.new()), y)
-        results = made if isinstance(made, (list, tuple)) else (made,)
+        made = mapped(lambda part: space.traced(part, notes, notes.new()) if hasattr(part, "shape") else part, y)
+        parts = made if isinstance(made, (list, tuple)) else (made,)
+        results = [part if isinstance(part, Traced) else None for part in parts]
         notes.operations.append(
             Operation(name, _each(_value, arguments), _each(_value, settings), tuple(map(_value, results)))
         )

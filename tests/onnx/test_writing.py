@@ -67,6 +67,9 @@ LAYERS: dict[str, tuple[Any, Any]] = {
     "Reshape": (nn.Reshape((3, -1)), (2, 6)),
     "Residual": (nn.Residual(nn.Dense(8, "gelu"), nn.Dense(3)), (3,)),
     "Row": (nn.Network(nn.Dense(4, "tanh"), nn.Dense(2)), (3,)),
+    "LSTM, without bias": (nn.LSTM(4, 2, bias=False), (5, 3)),
+    "GRU, bidirectional": (nn.Network(nn.GRU(4, bidirectional=True), nn.LastStep()), (5, 3)),
+    "SimpleRNN, tanh": (nn.SimpleRNN(4, bidirectional=True), (5, 3)),
     "SimpleRNN": (nn.SimpleRNN(4, activation="relu"), (5, 3)),
     "SinusoidalPositions": (nn.SinusoidalPositions(), (5, 4)),
     "Tied": (nn.Network(nn.Tied(TOKENS, nn.Dense(4))), (6,)),
@@ -127,6 +130,7 @@ def test_every_layer(tmp_path: Path, case: str, batch: int | None) -> None:
     model = of(*CASES[case])
     path = tmp_path / "m.onnx"
     model.to_onnx(path, batch=batch)
+    onnx.checker.check_model(str(path), full_check=True)
     again = nn.load_onnx(path)
     for count in (1, 5) if batch is None else (1,):
         X = drawn(model, count)

@@ -56,6 +56,16 @@ def test_what_a_file_holds(tmp_path: Path) -> None:
     assert [d.dim_value for d in x.type.tensor_type.shape.dim] == [4, 3]
 
 
+def test_a_pass_of_a_recurrent_layer_is_one_operator(tmp_path: Path) -> None:
+    model = of(nn.Network(nn.LSTM(4, bidirectional=True), nn.GRU(3)), (7, 2))
+    model.to_onnx(tmp_path / "m.onnx")
+    graph = onnx.load(tmp_path / "m.onnx").graph
+    operators = [node.op_type for node in graph.node]
+    assert (operators.count("LSTM"), operators.count("GRU")) == (2, 1)
+    names = {each.name for each in graph.initializer}
+    assert {f"0.0.{kind}_l0{way}" for kind in ("weight_ih", "weight_hh") for way in ("", "_reverse")} <= names
+
+
 def test_names_of_inputs_that_others_have(tmp_path: Path) -> None:
     inputs = nn.Inputs({"outputs": nn.Dense(3), "Gemm_0": nn.Dense(2)})
     model = of(nn.Network(inputs, nn.Dense(2)), {"outputs": (2,), "Gemm_0": (3,)})
@@ -79,6 +89,15 @@ def test_outputs_that_do_not_depend_on_the_inputs(tmp_path: Path, function: Any)
     model = nn.Network(Own(function=function)).init((3,), dtype="float32")
     model.to_onnx(tmp_path / "m.onnx")
     assert by_reference(tmp_path / "m.onnx", np.zeros((5, 3), dtype="float32")).tolist() == [[1.0] * 3] * 5
+
+
+def test_outputs_that_are_not_finite(tmp_path: Path) -> None:
+    """Random inputs need not be such that a function is defined there."""
+    model = nn.Network(Own(function=lambda x: nn.namespace(x).log(x) / 0.0)).init((3,), dtype="float32")
+    model.to_onnx(tmp_path / "m.onnx")
+    found = by_runtime(tmp_path / "m.onnx", np.asarray([[0.5, 2.0, -1.0]], dtype="float32"))
+    assert found[0, :2].tolist() == [-np.inf, np.inf]
+    assert np.isnan(found[0, 2])
 
 
 def test_half_precision(tmp_path: Path) -> None:

@@ -214,6 +214,18 @@ def hypot(w: Writer, op: Operation) -> str:
     return w.add("Sqrt", w.add("Add", *squares))
 
 
+@row("atan2")
+def atan2(w: Writer, op: Operation) -> str:
+    """The arc tangent of y / x, on the other side where x < 0; 0 where both are 0."""
+    dtype = dtype_of(op)
+    y, x = both(w, op, dtype)
+    zero, half = w.number(0.0, dtype), [w.number(sign * math.pi, dtype) for sign in (-1.0, 1.0)]
+    is_origin = w.add("And", w.add("Equal", x, zero), w.add("Equal", y, zero))
+    angle = w.add("Atan", w.add("Div", y, w.add("Where", is_origin, w.number(1.0, dtype), x)))
+    other = w.add("Add", angle, w.add("Where", w.add("Less", y, zero), *half))
+    return w.add("Where", w.add("Less", x, zero), other, angle)
+
+
 @row("logaddexp")
 def logaddexp(w: Writer, op: Operation) -> str:
     """The larger one, and ln(1 + exp(-|a - b|))."""

@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from nnarray.kernels.compilation import quiet
 from nnarray.names import shown
-from nnarray.onnx.writing import elementwise, images, indexing, linear, reductions, shapes
+from nnarray.onnx.writing import elementwise, images, indexing, linear, recurrent, reductions, shapes
 from nnarray.onnx.writing.checking import CLOSE, check
 from nnarray.onnx.writing.message import written
 from nnarray.onnx.writing.record import Source
 
-FAMILIES = elementwise, images, indexing, linear, reductions, shapes
+FAMILIES = elementwise, images, indexing, linear, recurrent, reductions, shapes
 """The files that fill the table."""
 SUFFIX = ".onnx"
 
@@ -38,6 +39,7 @@ def named_file(path: Any, dtype: str) -> Path:
     return file
 
 
+@quiet  # the random inputs need not be such that each function is defined there
 def contents(source: Source, batch: int | None, *, is_checked: bool) -> bytes:
     """The bytes of a file that computes what the network computes.
 

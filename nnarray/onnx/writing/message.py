@@ -48,20 +48,20 @@ def written(source: Source, batch: int | None) -> bytes:
     for name, value in recording.inputs.items():
         writer.values[value.number] = name
     for op in recording.operations:
-        _write(writer, op, source)
+        _write(writer, op, source, recording.whole)
     output = writer.free(OUTPUT)
     last = writer.add("Identity", writer.tensor(recording.output))
     writer.nodes[:] = _renamed(_used(writer.nodes, last), last, output)
     return _message(onnx, writer, recording, output, source.notes)
 
 
-def _write(writer: Writer, op: Operation, source: Source) -> None:
+def _write(writer: Writer, op: Operation, source: Source, whole: frozenset[str]) -> None:
     try:
         if op.name not in ROWS:
             raise Unwritable("there is no operator for it in the table")
         names = ROWS[op.name](writer, op)
     except Unwritable as error:
-        where = layer_of(source, op)
+        where = layer_of(source, op, whole)
         raise ValueError(
             f"{op.name!r}{' in ' + where if where else ''} cannot be written as ONNX: {error}. Write the layer with "
             f"other functions of the array API standard."

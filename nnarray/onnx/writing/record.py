@@ -11,6 +11,7 @@ from nnarray.functional.propagation import Wiring
 from nnarray.layers.base import Context, Layer, Out
 from nnarray.layers.kinds import Spec, arrays_in, mapped
 from nnarray.layers.wrapped import Wrapped
+from nnarray.onnx.writing.recurrent import RECURRENCE, is_plain
 from nnarray.onnx.writing.sizes import Differs, merged, merged_operations
 from nnarray.onnx.writing.table import kept
 from nnarray.random import Key, normal, uniform
@@ -39,6 +40,8 @@ class Recording(NamedTuple):
     output: Any
     parameters: dict[str, Array]
     """The parameters and the state by name: the same arrays that are in the operations."""
+    whole: frozenset[str]
+    """The kernels that are one operation."""
 
 
 def examples(source: Source, count: int, key: Key) -> Any:
@@ -70,7 +73,11 @@ def recording_of(source: Source, batch: int | None) -> Recording:
     params, state = source.wiring.params.tree(source.theta), source.wiring.state.tree(source.state)
     views = {**_named(params), **_named(state)}
     counts = COUNTS if batch is None else (batch,)
-    graphs = [_graph(source, source.wiring.network, params, state, count) for count in counts]
+    whole = kept(source.theta.dtype)
+    graphs = [_graph(source, source.wiring.network, params, state, count, whole) for count in counts]
+    if not all(is_plain(op) for op in graphs[0].operations if op.name == RECURRENCE):
+        whole -= {RECURRENCE}
+        graphs = [_graph(source, source.wiring.network, params, state, count, whole) for count in counts]
     one = graphs[0]
     inputs, operations, output = one.inputs, one.operations, one.outputs
     if batch is None:
@@ -83,17 +90,17 @@ def recording_of(source: Source, batch: int | None) -> Recording:
                 f"this network cannot be written for any number of examples: {error}. Write it for a fixed one, "
                 f"to_onnx(path, batch=1)."
             ) from error
-    return Recording(by_name(inputs[0]), _needed(operations, output), output, views)
+    return Recording(by_name(inputs[0]), _needed(operations, output), output, views, whole)
 
 
-def _graph(source: Source, network: Layer, params: Tree, state: Tree, count: int) -> Graph:
+def _graph(source: Source, network: Layer, params: Tree, state: Tree, count: int, whole: frozenset[str]) -> Graph:
     def outputs(x: Any) -> Any:
         first: Any = next(arrays_in(x))
         space = first.space
         ctx = Context(False, space.as_constant(state), False, False)
         return network.forward(space.as_constant(params), x, ctx).y
 
-    return graph_of(outputs, examples(source, count, Key(0)), kept=kept(source.theta.dtype))
+    return graph_of(outputs, examples(source, count, Key(0)), kept=whole)
 
 
 def _named(tree: Any, path: str = "") -> dict[str, Any]:
@@ -156,11 +163,11 @@ def _marked(layer: Layer, spans: list[Any], path: str = "") -> Layer:
     return _Marked(layer.with_layers(inside), path, spans)
 
 
-def layer_of(source: Source, op: Operation) -> str:
+def layer_of(source: Source, op: Operation, whole: frozenset[str]) -> str:
     """The innermost layer that an operation belongs to, in words; "" if it is not known."""
     spans: list[tuple[int, int, str, Layer]] = []
     params, state = source.wiring.params.tree(source.theta), source.wiring.state.tree(source.state)
-    _graph(source, _marked(source.wiring.network, spans), params, state, COUNTS[0])
+    _graph(source, _marked(source.wiring.network, spans), params, state, COUNTS[0], whole)
     number = next(each.number for each in op.results if each is not None)
     inside = [each for each in spans if each[0] <= number < each[1]]
     if not inside:

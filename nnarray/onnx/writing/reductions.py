@@ -30,6 +30,14 @@ def reduction(w: Writer, op: Operation) -> str:
     return _reduced(w, x, REDUCTIONS[op.name], argument(op, 1, "axis"), keepdims=keepdims)
 
 
+@row("count_nonzero")
+def count_nonzero(w: Writer, op: Operation) -> str:
+    """The sum of the truth values."""
+    numbers = w.cast(w.tensor(op.arguments[0], w.xp.bool), dtype_of(op))
+    keepdims = bool(op.settings.get("keepdims"))
+    return _reduced(w, numbers, "ReduceSum", argument(op, 1, "axis"), keepdims=keepdims)
+
+
 @row("any", "all")
 def truth(w: Writer, op: Operation) -> str:
     """The largest or the smallest of numbers 0 and 1."""

@@ -105,6 +105,18 @@ def flip(w: Writer, op: Operation) -> str:
     return w.add("Slice", w.tensor(op.arguments[0]), *map(w.integers, given))
 
 
+@row("diff")
+def diff(w: Writer, op: Operation) -> str:
+    """Each entry less the one before, as often as n says."""
+    if any(op.settings.get(name) is not None for name in ("prepend", "append")):
+        raise Unwritable("diff with prepend or append cannot be written; use xp.concat before")
+    y, axis = w.tensor(op.arguments[0]), w.integers([int(op.settings.get("axis", -1))])
+    for _ in range(int(op.settings.get("n", 1))):
+        later, earlier = ([w.integers([n]) for n in ends] for ends in ((1, LAST), (0, -1)))
+        y = w.add("Sub", w.add("Slice", y, *later, axis), w.add("Slice", y, *earlier, axis))
+    return y
+
+
 @row("roll")
 def roll(w: Writer, op: Operation) -> str:
     """The last entries along an axis, and then the first ones."""
