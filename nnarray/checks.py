@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 import operator
+import os
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import fields
 from numbers import Integral, Real
+from pathlib import Path
 from typing import Any
 
 from nnarray.backends import device_of, dtype_name, is_traced, namespace
@@ -182,6 +184,22 @@ def _alone(losses: Callable[[Array, Array], Array], outputs: Array, target: Arra
     """Whether the loss of the first example is the same without the others."""
     first, together = float(losses(outputs[:1, ...], target[:1, ...])[0]), float(losses(outputs, target)[0])
     return math.isclose(first, together, rel_tol=1e-3, abs_tol=1e-6)
+
+
+def existing(path: str | os.PathLike[str], what: str) -> Path:
+    """The path of an existing file.
+
+    Raises
+    ------
+    FileNotFoundError, IsADirectoryError
+        If there is none, or it is a folder.
+    """
+    file = Path(path)
+    if file.is_dir():
+        raise IsADirectoryError(f"{str(file)!r} is a folder; pass the path of {what}.")
+    if not file.exists():
+        raise FileNotFoundError(f"there is no file {str(file)!r}; check the path.")
+    return file
 
 
 def refuse_text(sizes: Any, name: str) -> None:

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
     from nnarray.apps.workflow.importance import Importance
     from nnarray.apps.workflow.scores import Scores
+    from nnarray.apps.workflow.steps import Trained
+    from nnarray.apps.workflow.texts import TextTrained
     from nnarray.tables.text_format import TextFormat
 
 QUIET = 5.0  # seconds to the first report of progress, if there is no bar
@@ -313,6 +315,22 @@ def print_epoch(run: Run) -> None:
     """A plain line on standard output, at once, so that a file that it goes to can be followed."""
     with though_nobody_reads():
         typer.echo(f"epoch {run.epoch}/{run.epochs}  {_newest(run.last, run.history.settings)}")
+
+
+def facts_of_training(done: Trained | TextTrained) -> dict[str, Any]:
+    """What --json says of a training, be it of a table, of images or of a text."""
+    history = done.model.history
+    return {
+        "epochs": len(history["epoch"]),
+        "steps": history.steps,
+        "seconds": history["seconds"][-1],
+        "stopped": done.stopped,
+        "nothing to do": done.idle,
+        "best epoch": done.best_epoch,
+        "settings": history.settings,
+        "last epoch": {name: column[-1] for name, column in history.items()},
+        "held out": done.held_out,
+    }
 
 
 def label_in_training(name: str, settings: dict[str, Any]) -> str:

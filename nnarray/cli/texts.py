@@ -10,12 +10,19 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from nnarray import backends
-from nnarray.apps.workflow.model_files import refuse_to_begin_again
 from nnarray.backends import dtype_name
 from nnarray.cli.app import though_nobody_reads
-from nnarray.cli.console import described, output, print_epoch, show_facts, show_table, terminal, training_bar
+from nnarray.cli.console import (
+    described,
+    facts_of_training,
+    output,
+    print_epoch,
+    show_facts,
+    show_table,
+    terminal,
+    training_bar,
+)
 from nnarray.layers.base import described as described_layer
-from nnarray.persistence import archive, files
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -88,18 +95,6 @@ def _option(name: str) -> str:
     return {"as_json": "--json", "errors": "--skip-unreadable"}.get(name, "--" + name.replace("_", "-"))
 
 
-def claim(ctx: typer.Context, out: Path, *, resume: bool, restart: bool) -> None:
-    """Take the file of the model for this process, and prove that it can be written."""
-    file = archive.named_file(out)
-    ctx.with_resource(files.owned(file))
-    files.sweep(file)
-    if resume and restart:
-        raise ValueError("--resume continues a training, --restart begins it again: leave one of them out.")
-    if not resume and not restart:
-        refuse_to_begin_again(file)
-    files.prove(file)
-
-
 def train_text(data: Path, plan: TextPlan, backend: str, out: Path, *, as_json: bool, saying: Any) -> None:
     """Read, train, and show what has come of it; `saying(model, epochs)` names what is saved if it is interrupted."""
     from nnarray.apps.workflow import texts
@@ -159,22 +154,13 @@ def _show_end(console: Console, done: TextTrained, limit: int) -> None:
 
 
 def _facts(done: TextTrained, out: Path) -> dict[str, Any]:
-    history = done.model.history
     return {
         "model": str(out),
         "task": "text",
         "data": done.model.metadata["data"],
         "parameters": done.model.theta.shape[0],
         "dtype": dtype_name(done.model.theta.dtype),
-        "epochs": len(history["epoch"]),
-        "steps": history.steps,
-        "seconds": history["seconds"][-1],
-        "stopped": done.stopped,
-        "nothing to do": done.idle,
-        "best epoch": done.best_epoch,
-        "settings": history.settings,
-        "last epoch": {name: column[-1] for name, column in history.items()},
-        "held out": done.held_out,
+        **facts_of_training(done),
         "scores": done.model.metadata["scores"],
         "loss by frequency alone": done.by_frequency,
     }

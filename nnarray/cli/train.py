@@ -36,6 +36,7 @@ from nnarray.cli.console import (
     Thousands,
     dense_parameters,
     described,
+    facts_of_training,
     integers,
     label,
     listed,
@@ -52,7 +53,7 @@ from nnarray.cli.console import (
 )
 from nnarray.cli.logs import LogFile, Verbose, logged
 from nnarray.cli.standard_input import STANDARD, from_standard_input
-from nnarray.cli.texts import claim, is_text, plan_of, refuse_options_of_text, train_text
+from nnarray.cli.texts import is_text, plan_of, refuse_options_of_text, train_text
 from nnarray.layers.activations import FUNCTIONS
 from nnarray.layers.base import described as described_layer
 from nnarray.network import load
@@ -306,7 +307,7 @@ def train(
     ctx.with_resource(logged(log_file, verbose))
     if is_text(data, target):
         text_plan = plan_of(ctx, data)
-        claim(ctx, out, resume=resume, restart=restart)
+        files.prove(_claimed(ctx, out, resume=resume, restart=restart))
         log.info("nnarray %s trains on %s, a text, into %s", nnarray.__version__, data, out)
         with _advising(out):
             train_text(
@@ -360,13 +361,7 @@ def train(
     )
     if folds is not None and str(getattr(ctx.get_parameter_source("validation"), "name", "")) != "DEFAULT":
         raise ValueError("--folds holds out each part once: leave out --validation.")
-    file = archive.named_file(out)
-    ctx.with_resource(files.owned(file))
-    files.sweep(file)
-    if resume and restart:
-        raise ValueError("--resume continues a training, --restart begins it again: leave one of them out.")
-    if not resume and not restart:
-        refuse_to_begin_again(file)
+    file = _claimed(ctx, out, resume=resume, restart=restart)
     if resume and (begun := file_to_resume(file)) is not None:
         refuse_other_folds(begun, folds)
     files.prove(file)
@@ -431,6 +426,18 @@ def _train(
             console.print(line, soft_wrap=True)
         for note in drawn.notes:
             console.print(f"note: {note}", soft_wrap=True)
+
+
+def _claimed(ctx: typer.Context, out: Path, *, resume: bool, restart: bool) -> Path:
+    """The file of the model, which no other training may write meanwhile."""
+    file = archive.named_file(out)
+    ctx.with_resource(files.owned(file))
+    files.sweep(file)
+    if resume and restart:
+        raise ValueError("--resume continues a training, --restart begins it again: leave one of them out.")
+    if not resume and not restart:
+        refuse_to_begin_again(file)
+    return file
 
 
 @contextmanager
@@ -565,7 +572,6 @@ def _facts_of_linear(done: Trained, linear: Trained) -> dict[str, Any]:
 
 
 def _facts_of(done: Trained, out: Path, drawn: Drawn) -> dict[str, Any]:
-    history = done.model.history
     return {
         "model": str(out),
         **({"link to": str(out.resolve())} if out.is_symlink() else {}),
@@ -573,15 +579,7 @@ def _facts_of(done: Trained, out: Path, drawn: Drawn) -> dict[str, Any]:
         "data": done.model.metadata["data"],
         "notes": [*done.examples.notes, *drawn.notes],
         "parameters": done.model.theta.shape[0],
-        "epochs": len(history["epoch"]),
-        "steps": history.steps,
-        "seconds": history["seconds"][-1],
-        "stopped": done.stopped,
-        "nothing to do": done.idle,
-        "best epoch": done.best_epoch,
-        "settings": history.settings,
-        "last epoch": {name: column[-1] for name, column in history.items()},
-        "held out": done.held_out,
+        **facts_of_training(done),
         "scores": done.scores.to_json(),
         **({"test scores": done.tested.to_json()} if done.tested else {}),
         "pictures": [str(file) for file in drawn.files],

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from nnarray.backends import Backend, as_data
+from nnarray.checks import existing
 from nnarray.datasets.file_rows import FileRows, can_read
 from nnarray.datasets.npz import mapped_array
 from nnarray.datasets.scratch import is_too_much
@@ -288,12 +289,7 @@ def _existing(path: Any) -> Path:
     """The path of an existing file."""
     if not isinstance(path, str | os.PathLike):
         raise TypeError(f"path must be the path of a .npy file; got {shown(path)}.")
-    file = Path(path)
-    if file.is_dir():
-        raise IsADirectoryError(f"{str(file)!r} is a folder; pass the path of a .npy file.")
-    if not file.exists():
-        raise FileNotFoundError(f"there is no file {str(file)!r}; check the path.")
-    return file
+    return existing(path, "a .npy file")
 
 
 def _begins_with(file: Path, mark: bytes) -> bool:

@@ -486,9 +486,9 @@ def affine(x: Any, weight: Any, bias: Any) -> Any:
 
     Of a matrix x it stays x W + b to the last digit, as a reader may write it.
     """
+    if bias is None and x.numel() == x.shape[-1] and weight.stride(0) == 1 and _is_plain(x, weight):
+        return torch.from_numpy(kernels.affine(x.detach().numpy(), weight.detach().numpy(), None))
     if bias is None or x.ndim < 3 or not _is_plain(x, weight, bias):
-        if bias is None and x.numel() == x.shape[-1] and weight.stride(0) == 1 and _is_plain(x, weight):
-            return torch.from_numpy(kernels.affine(x.detach().numpy(), weight.detach().numpy(), None))
         return kernels.affine.definition(x, weight, bias)
     return torch.addmm(bias, x.reshape(-1, x.shape[-1]), weight).reshape(*x.shape[:-1], weight.shape[1])
 

@@ -8,8 +8,7 @@ from typing import Any
 
 from nnarray.arguments import explained
 from nnarray.backends import Backend, backend, dtype_name, host_backend, library_of, namespace
-from nnarray.names import shown
-from nnarray.onnx.graph import Graph, Value
+from nnarray.onnx.graph import Value
 from nnarray.onnx.operators.common import Place
 from nnarray.onnx.plan import DEVICE, HOST, Kind, Memory, Plan, host_names
 from nnarray.onnx.reading.file import Content, read_file
@@ -139,8 +138,3 @@ def read(path: str | os.PathLike[str], *, backend: str | Backend | None = None) 
 
 
 _backend = backend
-
-
-def graph_text(graph: Graph) -> str:
-    """How many nodes a graph has, for tables."""
-    return f"{len(graph.nodes)} nodes{shown(graph.name) and ''}"

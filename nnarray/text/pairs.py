@@ -13,10 +13,11 @@ from itertools import pairwise
 from typing import Any, ClassVar
 
 from nnarray.arguments import explain_settings
+from nnarray.checks import existing
 from nnarray.names import shown
 from nnarray.text.characters import OfBytes, utf8
 from nnarray.text.pair_training import learned_pairs
-from nnarray.text.reading import existing, lines_of
+from nnarray.text.reading import lines_of
 from nnarray.text.splitting import bytes_of_symbols, pattern, symbols
 from nnarray.text.tokenizer import checked_vocabulary
 

@@ -8,27 +8,12 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from nnarray.checks import existing
 from nnarray.text.splitting import SPACES
 
 PART = 2**20  # bytes that are read at once
 MOST = 2**24  # characters that are kept while none of them is a blank
 CUT = re.compile(f".*[^{SPACES}](?=[{SPACES}])", re.DOTALL)  # to the last blank behind a word: no token goes over it
-
-
-def existing(path: str | os.PathLike[str], what: str) -> Path:
-    """The path of an existing file.
-
-    Raises
-    ------
-    FileNotFoundError, IsADirectoryError
-        If there is none, or it is a folder.
-    """
-    file = Path(path)
-    if file.is_dir():
-        raise IsADirectoryError(f"{str(file)!r} is a folder; pass the path of {what}.")
-    if not file.exists():
-        raise FileNotFoundError(f"there is no file {str(file)!r}; check the path.")
-    return file
 
 
 def text_in(path: str | os.PathLike[str], encoding: str = "utf-8", *, part: int = PART) -> Iterator[str]:

@@ -10,8 +10,8 @@ from functools import cached_property
 from typing import Any, ClassVar
 
 from nnarray.arguments import explain_settings
-from nnarray.checks import switch
-from nnarray.text.reading import existing, lines_of
+from nnarray.checks import existing, switch
+from nnarray.text.reading import lines_of
 from nnarray.text.tokenizer import Tokenizer, checked_text, checked_vocabulary
 
 PADDING, UNKNOWN, BEGIN, SEPARATOR, MASK = "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"

@@ -6,7 +6,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from nnarray.backends import host_backend
 from nnarray.model import Model
+from nnarray.network import load
 from nnarray.persistence import archive
 from nnarray.persistence.archive import Archive
 from nnarray.training.callbacks import EarlyStopping
@@ -93,6 +95,14 @@ def origin_now() -> Origin:
 def has_ended(metadata: dict[str, Any]) -> bool:
     """Whether the training of `nnarray train` has ended: only then the scores are noted, also in older files."""
     return "input" not in metadata or "scores" in metadata
+
+
+def epochs_if_ended(out: Path | None, before: Path | None) -> int | None:
+    """The epochs of the model at `out` if its own training, which has ended, is resumed; else None."""
+    if out is None or before != out:
+        return None
+    model = load(out, backend=host_backend())
+    return len(model.history["epoch"]) if has_ended(model.metadata) else None
 
 
 # --- What cannot be resumed ------------------------------------------------------------------------------------------

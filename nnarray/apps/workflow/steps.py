@@ -29,6 +29,7 @@ from nnarray.apps.workflow.inputs import (
 )
 from nnarray.apps.workflow.model_files import (
     FOLDS,
+    epochs_if_ended,
     file_to_resume,
     finish,
     has_ended,
@@ -38,7 +39,8 @@ from nnarray.apps.workflow.model_files import (
 )
 from nnarray.apps.workflow.scores import ClassTally, Scores, Tally, ValueTally, balanced_weights
 from nnarray.apps.workflow.splits import Split
-from nnarray.backends import Backend, backend_of, dtype_name, host_backend
+from nnarray.apps.workflow.stopping import Ended, stopping
+from nnarray.backends import Backend, backend_of, dtype_name
 from nnarray.checks import integer, real
 from nnarray.datasets.sources import Placed, Source
 from nnarray.distributed import cluster
@@ -55,7 +57,6 @@ from nnarray.tables.memory import full_memory, memory_of_text
 from nnarray.tables.oddities import Oddities
 from nnarray.tables.text_format import USUAL, TextFormat
 from nnarray.tables.write import write_table
-from nnarray.training.callbacks import Callback, EarlyStopping, Run
 from nnarray.training.checkpoints import Checkpoint
 
 log = logging.getLogger("nnarray")
@@ -327,7 +328,7 @@ def train(
     if plan.class_weight and not examples.inputs.classes:
         raise ValueError("--class-weight is about classes, and the target is values: leave it out.")
     held_out = len(examples.held_out) > 0
-    stop = _stopping(plan, held_out, epochs_of(plan, examples))
+    stop = stopping(plan, held_out=held_out, epochs=epochs_of(plan, examples))
     before = file_to_resume(out) if plan.resume and out is not None else None
     if before is not None:
         refuse_to_resume(before, model, stops=stop is not None)
@@ -338,7 +339,7 @@ def train(
         return tuple(_rows_of(each, rows, be) for each in (X, y, weights) if each is not None)
 
     kept, held = part(examples.train), part(examples.held_out)
-    ended, epochs_before = _Ended(), _epochs_if_ended(out, before)
+    ended, epochs_before = Ended(), epochs_if_ended(out, before)
     model.fit(
         *kept[:2],
         loss="cross_entropy" if examples.inputs.classes else "mse",
@@ -371,14 +372,6 @@ def train(
     finish(out, model.metadata, idle=idle)
     best = stop.best_epoch if stop else None
     return Trained(model, examples.inputs, examples, scores, held_out, ended.reason, best, outputs, truth, tested, idle)
-
-
-def _epochs_if_ended(out: Path | None, before: Path | None) -> int | None:
-    """The epochs of the model at `out` if its own training, which has ended, is resumed; else None."""
-    if out is None or before != out:
-        return None
-    net = load_model(out, backend=host_backend())
-    return len(net.history["epoch"]) if has_ended(net.metadata) else None
 
 
 def _scored(model: Model, inputs: Inputs, outputs: np.ndarray, y: np.ndarray) -> Scores:
@@ -417,25 +410,6 @@ def epochs_of(plan: Plan, examples: Examples) -> int:
         return EPOCHS
     steps = -(-len(examples.train) // (batch_size_of(plan, examples) or len(examples.train)))
     return min(max(EPOCHS, STEPS // steps), 10 * EPOCHS)
-
-
-def _stopping(plan: Plan, held_out: bool, epochs: int) -> EarlyStopping | None:
-    """Early stopping if there are held-out examples, unless the plan says otherwise."""
-    wanted = plan.early_stopping
-    if not (plan.patience is not None or (held_out if wanted is None else wanted)):
-        return None
-    return EarlyStopping(
-        "val_loss" if held_out else "loss", patience=max(10, epochs // 10) if plan.patience is None else plan.patience
-    )
-
-
-class _Ended(Callback):
-    """Remembers why a training ended."""
-
-    reason: str | None = None
-
-    def on_fit_end(self, run: Run) -> None:
-        self.reason = run.stopped
 
 
 def _target(be: Backend, examples: Examples, plan: Plan) -> Any:

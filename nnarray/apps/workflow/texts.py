@@ -11,14 +11,15 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from nnarray.apps.workflow.model_files import (
+    epochs_if_ended,
     file_to_resume,
     finish,
-    has_ended,
     origin_now,
     refuse_to_resume,
     unfinished_file,
 )
-from nnarray.backends import Backend, host_backend
+from nnarray.apps.workflow.stopping import Ended, stopping
+from nnarray.backends import Backend
 from nnarray.checks import integer, real
 from nnarray.datasets.scratch import closed_at_errors, is_too_much, room, without_name
 from nnarray.datasets.tokens import TokenWindows, token_windows, tokenized, tokens_dtype, tokens_in
@@ -31,10 +32,8 @@ from nnarray.text.characters import ByteTokenizer, CharacterTokenizer
 from nnarray.text.pairs import BytePairTokenizer
 from nnarray.text.reading import text_in
 from nnarray.text.tokenizer import Tokenizer
-from nnarray.training.callbacks import Callback, EarlyStopping, Run
 from nnarray.training.checkpoints import Checkpoint
 
-ENDING = ".txt"
 TOKENIZERS = ("characters", "bytes", "pairs")
 BATCH, STEPS, FEWEST = 32, 2_000, 50  # windows of a step; steps of a training; steps of an epoch at least
 HELD_OUT = 2**24  # logits of the held-out windows that are computed at once, at most
@@ -198,12 +197,12 @@ def train(
     KeyboardInterrupt
         On Ctrl-C; the last finished epoch is in the file beside, `unfinished_file(out)`.
     """
-    epochs, held, ended = epochs_of(texts, plan), texts.held_out, _Ended()
-    stop = _stopping(plan, held, epochs)
+    epochs, held, ended = epochs_of(texts, plan), texts.held_out, Ended()
+    stop = stopping(plan, held_out=held is not None, epochs=epochs)
     before = file_to_resume(out) if plan.resume and out is not None else None
     if before is not None:
         refuse_to_resume(before, model, stops=stop is not None)
-    done_before = _epochs_if_ended(out, before)
+    done_before = epochs_if_ended(out, before)
     model.fit(
         texts.train.batches(plan.batch_size, steps_per_epoch=steps_per_epoch(texts, plan), seed=plan.seed),
         loss="cross_entropy",
@@ -234,37 +233,12 @@ def _evaluated(model: Model, held: TokenWindows) -> float:
     return model.evaluate(held, y, metrics=())["loss"]
 
 
-class _Ended(Callback):
-    """Remembers why a training ended."""
-
-    reason: str | None = None
-
-    def on_fit_end(self, run: Run) -> None:
-        self.reason = run.stopped
-
-
 def optimizer_for(plan: TextPlan) -> Any:
     """That of the plan; else AdamW."""
     lr: dict[str, Any] = {} if plan.lr is None else {"lr": plan.lr}
     if plan.optimizer is None:
         return AdamW(**lr, weight_decay=0.1)
     return named(plan.optimizer, OPTIMIZERS, "optimizer", ALSO)(**lr)
-
-
-def _stopping(plan: TextPlan, held: TokenWindows | None, epochs: int) -> EarlyStopping | None:
-    wanted = plan.early_stopping
-    if not (plan.patience is not None or (held is not None if wanted is None else wanted)):
-        return None
-    patience = max(10, epochs // 10) if plan.patience is None else plan.patience
-    return EarlyStopping("loss" if held is None else "val_loss", patience=patience)
-
-
-def _epochs_if_ended(out: Path | None, before: Path | None) -> int | None:
-    """The epochs of the model at `out` if its own training, which has ended, is resumed; else None."""
-    if out is None or before != out:
-        return None
-    net = load_model(out, backend=host_backend())
-    return len(net.history["epoch"]) if has_ended(net.metadata) else None
 
 
 def by_frequency(texts: Texts) -> float:
