@@ -22,7 +22,7 @@ LEVELS = [
     ["checks", "kernels"],
     ["recording"],
     ["random", "losses", "metrics", "schedules", "text"],
-    ["datasets", "layers", "summed"],
+    ["datasets", "layers"],
     ["functional", "drawing"],
     ["onnx"],
     ["optimizers"],

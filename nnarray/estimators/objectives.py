@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from nnarray.losses import ALSO, LOSSES, BinaryCrossEntropy, CrossEntropy, Loss, loss_named
+from nnarray.losses.summed import HalfPoissonDeviance, HalfSquaredError, SummedBinaryCrossEntropy
 from nnarray.names import named
-from nnarray.summed import HalfPoissonDeviance, HalfSquaredError, SummedBinaryCrossEntropy
 
 REGRESSION: dict[str, type[Loss]] = {"squared_error": HalfSquaredError, "poisson": HalfPoissonDeviance}
 REGRESSION |= {name: LOSSES[name] for name in ("mse", "mae", "huber")}

@@ -7,12 +7,13 @@ from dataclasses import MISSING, fields, is_dataclass
 from numbers import Integral, Real
 from typing import Any, TypeVar, cast
 
-from nnarray import layers, losses, summed
+from nnarray import layers, losses
 from nnarray.arguments import explain_settings
 from nnarray.layers import activations, initializers
 from nnarray.layers.base import Layer
 from nnarray.layers.containers import Composite
 from nnarray.layers.tensors import Tensor
+from nnarray.losses import summed
 from nnarray.names import named, shown
 
 C = TypeVar("C", bound=type)
@@ -62,7 +63,12 @@ def register(cls: C) -> C:
     return explain_settings(cls)
 
 
-_BASES = ((layers, Layer), (initializers, initializers.Initializer), (losses, losses.Loss), (summed, losses.Loss))
+_BASES = (
+    (layers, Layer),
+    (initializers, initializers.Initializer),
+    (losses, losses.Loss),
+    (summed, losses.Loss),
+)
 for _module, _base in _BASES:
     for _value in vars(_module).values():
         if isinstance(_value, type) and issubclass(_value, _base) and _value not in (_base, Layer):

@@ -1,4 +1,4 @@
-"""The losses of the estimators: sums over the outputs, as in scikit-learn. Those of `nnarray.losses` are means.
+"""The losses of the estimators: sums over the outputs, as in scikit-learn. The others are means.
 
 They stand here, and not beside the estimators, so that a file of an estimator's network is read without them.
 """
@@ -8,7 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from nnarray.backends import is_traced, same_place
-from nnarray.losses import BinaryCrossEntropy, Loss
+from nnarray.losses.base import Loss
+from nnarray.losses.classification import BinaryCrossEntropy
 from nnarray.typing import Array, DType, Shape
 
 
