@@ -13,7 +13,7 @@ know from the loss which it is, and pass the sample weights too.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -742,6 +742,8 @@ METRICS: dict[str, Metric] = {
     "rmse": rmse,
     "mae": mae,
 }
+COLUMNS = ("epoch", "loss", "lr", "seconds")
+"""The names of the other columns of a history."""
 LOW = ("perplexity", "mse", "rmse", "mae")
 """The names of those that should be low."""
 METRICS |= {
@@ -801,12 +803,20 @@ def measured(name: str, metric: Measure, outputs: Array, target: Array, weights:
 
 def metrics_named(metrics: Any) -> dict[str, Metric]:
     """Metrics by the names of their columns in the history."""
-    if not is_several(metrics):
+    if not is_several(metrics) and not isinstance(metrics, Mapping):
         metrics = [metrics]
-    chosen = [_metric(m) for m in metrics]
-    names = [getattr(m, "__name__", type(m).__name__) for m in chosen]
+    chosen = [*map(_metric, metrics.values() if isinstance(metrics, Mapping) else metrics)]
+    names = [*metrics] if isinstance(metrics, Mapping) else [getattr(m, "__name__", type(m).__name__) for m in chosen]
     if len(set(names)) < len(names):
-        raise ValueError(f"metrics need different names; got {names}. The name of a metric is its __name__.")
+        raise ValueError(
+            f"metrics need different names; got {names}. The name of a metric is its __name__; for others, pass "
+            f"metrics={{'first': f, 'second': g}}."
+        )
+    if taken := [name for name in names if not isinstance(name, str) or name in COLUMNS or name.startswith("val_")]:
+        raise ValueError(
+            f"a metric cannot be called {shown(taken[0])}: the history has another column of this name, or is without "
+            f"names like it. Pass it by a name of its own: metrics={{'own': f}}."
+        )
     return dict(zip(names, chosen, strict=True))
 
 

@@ -348,10 +348,14 @@ class Model(metaclass=Explained):
 
         Raises
         ------
+        TypeError
+            If no name is given.
         ValueError
             If no parameter or layer has that name.
         """
         every = [p.name for p in self.wiring.params.slots]
+        if not names:
+            raise TypeError(f"freeze needs names of parameters or layers, such as {every[0]!r}, or '*' for all.")
         for name in names:
             if not isinstance(name, str):
                 raise TypeError(f"names of parameters must be strings, such as {every[0]!r}; got {shown(name)}.")
@@ -1219,7 +1223,8 @@ class Model(metaclass=Explained):
             "accuracy", "top_5", "precision", "recall", "f1", "r2", "mse", "rmse", "mae", or f(outputs, y) -> number.
             They are computed on the outputs of the epoch's steps, and on the validation data as "val_...". They count
             the sample weights; a function of your own does if it has an argument `weights`. "f1" is the mean over the
-            classes; also "f1_micro", "f1_weighted" and "f1_binary", and so for precision and recall.
+            classes; also "f1_micro", "f1_weighted" and "f1_binary", and so for precision and recall. A mapping,
+            {"name": f}, names the columns.
         callbacks : sequence of Callback or function of a Run
         sample_weight : array, shape (N,), optional
         class_weight : "balanced" or mapping of int to float, optional

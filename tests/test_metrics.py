@@ -344,6 +344,8 @@ def test_outputs_and_target_must_be_in_one_place(host: nn.Backend) -> None:
         (lambda: metrics.r2(OUTPUTS[:0], OUTPUTS[:0]), ValueError, "at least one example"),
         (lambda: metrics.metrics_named("acuracy"), ValueError, "unknown metric.*Did you mean 'accuracy'"),
         (lambda: metrics.metrics_named(["f1", "f1"]), ValueError, "metrics need different names; got .'f1', 'f1'."),
+        (lambda: metrics.metrics_named({"loss": "f1"}), ValueError, "a metric cannot be called 'loss'"),
+        (lambda: metrics.metrics_named({"val_f1": "f1"}), ValueError, "a metric cannot be called 'val_f1'"),
     ],
 )
 def test_bad_settings(make, error, message: str) -> None:

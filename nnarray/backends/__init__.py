@@ -7,7 +7,7 @@ all others use the backend of the arrays that they get (`namespace`, `same_place
 # pyright: reportUnusedImport=false
 
 from nnarray.backends.choosing import backend, host_backend
-from nnarray.backends.copies import copy, owned, read_only
+from nnarray.backends.copies import apart, copy, owned, read_only
 from nnarray.backends.cuda import cuda_driver_version, explain_cuda
 from nnarray.backends.dtypes import FLOATS, default_float, dtype_name
 from nnarray.backends.errors import BackendNotInstalled, BackendUnavailable, OutOfDeviceMemory

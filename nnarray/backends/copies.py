@@ -14,6 +14,12 @@ def copy(x: Array) -> Array:
     return namespace(x).asarray(x, copy=True) if owner is None else owner.copied(x)
 
 
+def apart(x: Array) -> Array:
+    """`x` for a function of the user's: what it writes into its argument does not change `x`."""
+    owner = library_of(x)
+    return namespace(x).asarray(x, copy=True) if owner is None else owner.apart(x)
+
+
 def owned(x: Any) -> Any:
     """The array for exclusive use: on NumPy a copy, to which no other code can write.
 

@@ -123,6 +123,10 @@ class Library:
         """A copy, without a gradient record."""
         return self.namespace().asarray(self.without_record(x), copy=True)
 
+    def apart(self, x: Any) -> Any:
+        """The array in memory of its own, if it can be written to; it keeps its gradient record."""
+        return self.namespace().asarray(x, copy=True)
+
     def is_differentiated(self, x: Any) -> bool:
         """Whether the library may differentiate what is computed from `x`."""
         return self.stands_in(x)

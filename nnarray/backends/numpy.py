@@ -41,6 +41,9 @@ class NumPy(Library):
     def copied(self, x: Any) -> Any:
         return np.array(x)
 
+    def apart(self, x: Any) -> Any:
+        return np.array(x)
+
     def owns(self, x: object) -> bool:
         return isinstance(x, np.ndarray | np.generic)
 

@@ -87,6 +87,9 @@ class Torch(Library):
     def without_record(self, x: Any) -> Any:
         return x.detach() if x.requires_grad and not self.stands_in(x) else x  # a record of torch.func ends with it
 
+    def apart(self, x: Any) -> Any:
+        return x.clone()  # in the record
+
     def is_differentiated(self, x: Any) -> bool:
         forward = importlib.import_module("torch").autograd.forward_ad
         return self.has_record(x) or self.stands_in(x) or forward.unpack_dual(x).tangent is not None

@@ -7,6 +7,7 @@ Exit codes: 0 success; 1 an error; 2 wrong usage; 128 + n ended by signal n: 130
 from __future__ import annotations
 
 import errno
+import io
 import os
 import signal
 import sys
@@ -39,6 +40,7 @@ class OneLine(TyperGroup):
     def make_context(self, *args: Any, **options: Any) -> Any:
         """Parse the arguments; a usage error is one line."""
         _open_closed_streams()
+        _buffer_streams()
         with _errors(debug=False):
             return super().make_context(*args, **options)
 
@@ -74,6 +76,7 @@ def _errors(*, debug: bool) -> Generator[None]:
             traceback.print_exc()
         else:
             typer.echo(f"nnarray: {' '.join(_message(error).split())}", err=True)
+        let_go_of_pipes()
         raise typer.Exit(_code(error)) from None
 
 
@@ -126,13 +129,25 @@ def _open_closed_streams() -> None:
             setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115  # for the whole process
 
 
+def _buffer_streams() -> None:
+    """Write through buffers, each line at once, where Python does not (`PYTHONUNBUFFERED`).
+
+    An unbuffered stream writes what a full disk still takes, and says nothing of the rest.
+    """
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if isinstance(getattr(stream, "buffer", None), io.RawIOBase):
+            kinds = {"encoding": stream.encoding, "errors": stream.errors}
+            setattr(sys, name, open(stream.fileno(), "w", buffering=1, closefd=False, **kinds))  # noqa: SIM115
+
+
 def is_closed() -> bool:
     """Whether the shell has closed standard output."""
     return getattr(sys.stdout, "name", None) == os.devnull
 
 
 def let_go_of_pipes() -> None:
-    """Drop output to a closed pipe; otherwise Python would report an error at its exit."""
+    """Drop output to a closed pipe or a full disk; otherwise Python would report an error at its exit."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()

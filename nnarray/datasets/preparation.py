@@ -17,6 +17,7 @@ from nnarray.checks import integer, real, refuse_non_finite
 from nnarray.datasets.sources import Source, as_source, parts_of
 from nnarray.kernels.compilation import quiet
 from nnarray.kernels.loops import read
+from nnarray.recording import Traced, stripped
 from nnarray.typing import Array, DType, Inputs, Shape
 
 log = logging.getLogger("nnarray")
@@ -191,7 +192,7 @@ class Standardizer:
             If `z` is not on the device of the training data, or its examples have another shape.
         """
         z = self._checked(z)
-        return namespace(z).astype(self.mean + self.scale * _precise(z), _floating(z))
+        return namespace(z).astype(_precise(z) * self.scale + self.mean, _floating(z))
 
     def to_json(self) -> dict[str, Any]:
         """The mean and the scale as JSON values, for the metadata of a model.
@@ -244,8 +245,9 @@ class Standardizer:
         return cls(be.xp.reshape(mean, shape), be.xp.reshape(scale, shape))
 
     def _checked(self, x: Any, name: str = "x") -> Array:
-        x = as_data(x, name)
-        same_place(**{name: x, "the training data": self.mean})
+        values = as_data(stripped(x), name)
+        same_place(**{name: values, "the training data": self.mean})
+        x = x if isinstance(x, Traced) else values  # in a function that is differentiated, a record
         if x.ndim == 0 or tuple(x.shape[1:]) != tuple(self.mean.shape):
             shape = ", ".join(["n", *map(str, self.mean.shape)])
             single = (
@@ -340,7 +342,7 @@ def _is_floating(x: Array) -> bool:
 def _precise(x: Array) -> Array:
     """`x` in float64, or in float32 if the device has no float64: sums need the precision."""
     xp = namespace(x)
-    dtypes = backends.backend_of(x).dtypes
+    dtypes = backends.backend_of(stripped(x)).dtypes
     return xp.astype(x, xp.float64 if "float64" in dtypes else xp.float32)
 
 

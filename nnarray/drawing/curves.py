@@ -35,15 +35,18 @@ def _refuse_others(history: Any, name: str) -> None:
         raise TypeError(f"{name} takes the history that fit returns; got {shown(history)}.{remedy}")
 
 
-def plot_history(history: Mapping[str, Sequence[float]], *, ax: Axes | None = None) -> Axes:
+def plot_history(
+    history: Mapping[str, Sequence[float]] | Mapping[str, Mapping[str, Sequence[float]]], *, ax: Axes | None = None
+) -> Axes:
     """Draw the loss over the epochs, and the validation loss if there is one.
 
     The axis of the loss is logarithmic if the values span a factor of 10 or more.
 
     Parameters
     ----------
-    history : History
-        A history of at least one epoch.
+    history : History, or mapping of str to History
+        A history of at least one epoch; or several by name, {"lr 0.01": first, "lr 0.1": second}, each in a colour of
+        its own.
     ax : matplotlib Axes, optional
         Where to draw; a new figure if None.
 
@@ -67,24 +70,38 @@ def plot_history(history: Mapping[str, Sequence[float]], *, ax: Axes | None = No
     >>> model = nn.Network(nn.Dense(5, "tanh"), nn.Dense(2)).init((2,))
     >>> axes = model.fit(X, y, epochs=5).plot()  # doctest: +SKIP
     """
-    _refuse_others(history, "plot_history")
-    if "loss" not in history:
-        raise ValueError("the history has no epochs to draw; train the model first.")
+    several = isinstance(history, Mapping) and any(isinstance(each, Mapping) for each in history.values())
+    runs: Mapping[str, Any] = history if several else {"": history}
+    for run in runs.values():
+        _refuse_others(run, "plot_history")
+        if "loss" not in run:
+            raise ValueError("the history has no epochs to draw; train the model first.")
+    curves = [curve for i, name in enumerate(runs) for curve in _curves_of(runs[name], name, i if several else None)]
     axes = axes_for(ax)
-    curves = {"loss": ("training", BLUE, "-"), "val_loss": ("validation", VERMILLION, "--")}
-    present = [name for name in curves if name in history]
-    for name in present:
-        label, colour, dashes = curves[name]
-        marker = "o" if len(history[name]) == 1 else ""
-        axes.plot(history["epoch"], history[name], color=colour, linestyle=dashes, marker=marker, label=label)
-    values = [value for name in present for value in history[name]]
+    for epochs, losses, look in curves:
+        axes.plot(epochs, losses, marker="o" if len(losses) == 1 else "", **look)
+    values = [value for _, losses, _ in curves for value in losses]
     if min(values) > 0 and max(values) >= 10 * min(values):
         log_scale(axes, max(values) / min(values))
     whole_numbers(axes)
     name_axes(axes, "epoch", "loss")
-    if len(present) > 1:
+    if len(curves) > 1:
         axes.legend()
     return axes
+
+
+def _curves_of(
+    run: Mapping[str, Sequence[float]], name: str, number: int | None
+) -> list[tuple[Sequence[float], Sequence[float], dict[str, Any]]]:
+    """The curves of a training: epochs, losses, and how they look; one of several has a colour by its number."""
+    colours = (BLUE, VERMILLION) if number is None else (COLOURS[number % len(COLOURS)],) * 2
+    labels = ("training", "validation") if number is None else (name, f"{name}, validation")
+    kinds = zip(("loss", "val_loss"), labels, colours, ("-", "--"), strict=True)
+    return [
+        (run["epoch"], run[column], {"label": label, "color": colour, "linestyle": dashes})
+        for column, label, colour, dashes in kinds
+        if column in run
+    ]
 
 
 def plot_rates(
@@ -102,7 +119,8 @@ def plot_rates(
     if suggestion is not None:
         axes.axvline(suggestion, color=VERMILLION, linestyle="--", label=f"{suggestion:.2g}")
     axes.set_xscale("log")
-    axes.set_ylim(top=2.0 * max(smoothed[0], min(smoothed)))
+    top, low = 2.0 * max(smoothed[0], min(smoothed)), min(losses)
+    axes.set_ylim(low - 0.05 * (top - low), top)
     name_axes(axes, "learning rate", "loss")
     axes.legend()
     return axes

@@ -14,7 +14,7 @@ from nnarray.kernels.functions import FUNCTIONS, Function
 from nnarray.layers.base import Context, Layer, Out, settle
 from nnarray.layers.recorded import RecordedPullback
 from nnarray.names import also, canonical, shown, spelled
-from nnarray.recording import custom_gradient, vjp
+from nnarray.recording import apart, custom_gradient, vjp
 from nnarray.typing import Array, Tree
 
 ALSO = also(
@@ -103,9 +103,9 @@ class Activation(Layer):
             )
         function, derivative = self.function, self.derivative
         if derivative is None:
-            return Function(function, lambda dy, x, _y: vjp(function, x)[1](dy)[0])
-        both = custom_gradient(lambda x: (function(x), lambda dy: dy * derivative(x)))
-        return Function(both, lambda dy, x, _y: dy * derivative(x))
+            return Function(lambda x: function(apart(x)), lambda dy, x, _y: vjp(function, x)[1](dy)[0])
+        both = custom_gradient(lambda x: (function(apart(x)), lambda dy: dy * derivative(apart(x))))
+        return Function(both, lambda dy, x, _y: dy * derivative(apart(x)))
 
     @property
     def is_recorded(self) -> bool:

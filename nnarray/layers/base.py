@@ -13,7 +13,7 @@ from nnarray.layers.kinds import REAL, Takes, arrays_in, example_of
 from nnarray.layers.recorded import by_own_pullback, is_recorded, recorded_pullback, unwritten
 from nnarray.names import named, shown
 from nnarray.random import Key
-from nnarray.recording import constant
+from nnarray.recording import apart, constant
 from nnarray.recording.trees import mapped
 from nnarray.typing import Array, Shape, Tree
 
@@ -258,7 +258,7 @@ def _completed(forward: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(forward)
     def complete(self: Layer, params: Tree, x: Any, ctx: Context) -> Any:
         def outputs(params: Tree, x: Any, ctx: Context) -> Any:
-            out = _as_out(forward(self, params, x, ctx))
+            out = _as_out(forward(self, params, mapped(apart, x), ctx))
             if type(out) is not Out or out.pullback is not unwritten or not ctx.keep:
                 return out
 

@@ -10,7 +10,7 @@ from nnarray.backends import host_backend
 from nnarray.layers.base import Context, Layer, Out
 from nnarray.layers.recorded import RecordedPullback
 from nnarray.names import shown
-from nnarray.recording import Traced, vjp
+from nnarray.recording import Traced, apart, vjp
 from nnarray.recording.recorded import Recorded
 from nnarray.typing import Array, Shape, Tree
 
@@ -67,7 +67,7 @@ class Lambda(Layer):
     def forward(self, params: Tree, x: Array, ctx: Context) -> Out:
         """The function of `x`."""
         if not ctx.keep or isinstance(x, Traced):
-            return Out(self.function(x), RecordedPullback(lambda dy: (vjp(self.function, x)[1](dy)[0], {})))
+            return Out(self.function(apart(x)), RecordedPullback(lambda dy: (vjp(self.function, x)[1](dy)[0], {})))
         recorded = Recorded(self.function, (x,), (0,), has_aux=False)
         return Out(
             recorded.value(recorded.y),

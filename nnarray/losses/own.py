@@ -46,8 +46,18 @@ class Custom(Loss):
     def _means(self, outputs: Array, target: Array) -> Any:
         losses: Any = self.function(outputs, target)
         if getattr(losses, "shape", None) == tuple(outputs.shape) and outputs.ndim > 1:
+            self._refuse_repeated(outputs, target)
             return namespace(losses).mean(losses, axis=tuple(range(1, outputs.ndim)))
         return losses
+
+    def _refuse_repeated(self, outputs: Array, target: Array) -> None:
+        """Refuse a target of one column that was compared with each of several outputs, by broadcasting."""
+        if target.ndim == outputs.ndim and 1 in target.shape[1:] and target.shape != outputs.shape:
+            raise ValueError(
+                f"{self.label} returned a loss for each output, shape {tuple(outputs.shape)}, but the target has shape "
+                f"{tuple(target.shape)}: it was repeated for each output. Pass y with an entry for each output; or, if "
+                f"all outputs have the same target, return one loss per example, xp.mean(losses, axis=-1)."
+            )
 
 
 def custom(function: Callable[[Array, Array], Array], *, reduction: str = "mean") -> Loss:
@@ -72,7 +82,8 @@ def custom(function: Callable[[Array, Array], Array], *, reduction: str = "mean"
     TypeError
         If it is not a function.
     ValueError
-        When it is used, if the losses have another shape: nothing is broadcast silently.
+        When it is used, if the losses have another shape, or if they have the outputs' shape and the target has not:
+        nothing is broadcast silently.
 
     Notes
     -----

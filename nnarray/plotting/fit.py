@@ -15,7 +15,15 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-def plot_fit(model: Any, X: Array, y: Array | None = None, *, ax: Axes | None = None, resolution: int = 200) -> Axes:
+def plot_fit(
+    model: Any,
+    X: Array,
+    y: Array | None = None,
+    *,
+    ax: Axes | None = None,
+    resolution: int = 200,
+    label: str = "prediction",
+) -> Axes:
     """Draw the prediction y = f(x) of a regression with one input as a curve, and the data as points.
 
     Parameters
@@ -23,13 +31,15 @@ def plot_fit(model: Any, X: Array, y: Array | None = None, *, ax: Axes | None = 
     model : Model or estimator
         A model with 1 input and 1 output, or a fitted estimator with scikit-learn's `predict`.
     X : array, shape (N, 1)
-        The curve spans these points.
+        The curve spans these points and a margin of 12 %.
     y : array, shape (N,) or (N, 1), optional
         The values of the points; without them no points are drawn.
     ax : matplotlib Axes, optional
         Where to draw; a new figure, with a legend, if None. Each curve on the same axes has another colour.
     resolution : int
         The number of points of the curve. The outputs are computed on the device of the model.
+    label : str
+        The name of the curve in the legend. To compare models, pass the same `ax`, a label each, and y only once.
 
     Returns
     -------
@@ -61,7 +71,7 @@ def plot_fit(model: Any, X: Array, y: Array | None = None, *, ax: Axes | None = 
     x: np.ndarray = span(points[:, 0], integer(resolution, "resolution", 2, usual=200))
     predicted = values_at(model, x[:, None], "plot_fit")
     axes = axes_for(ax)
-    axes.plot(x, predicted, color=COLOURS[len(axes.lines) % len(COLOURS)], linewidth=2.0, zorder=3, label="prediction")
+    axes.plot(x, predicted, color=COLOURS[len(axes.lines) % len(COLOURS)], linewidth=2.0, zorder=3, label=label)
     if y is not None:
         plot_data(X, values, ax=axes)
     if ax is None:

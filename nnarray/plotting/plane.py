@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.colors import Colormap
 
+Limits = Sequence[Sequence[float]]
+"""((lowest x_1, highest x_1), (lowest x_2, highest x_2))."""
+
 # --- Examples ------------------------------------------------------------------------------------------------
 
 
@@ -123,6 +126,7 @@ def plot_boundary(
     names: Sequence[str] | None = None,
     ax: Axes | None = None,
     resolution: int = 200,
+    limits: Limits | None = None,
 ) -> Axes:
     """Draw the predictions of a classifier over the plane: probabilities as shades, decision boundaries as lines.
 
@@ -135,7 +139,7 @@ def plot_boundary(
         A model with 2 inputs, whose outputs are K logits or the one logit of two classes. Or a fitted estimator with
         scikit-learn's `predict_proba`, or at least `predict` (then all colours have full intensity).
     X : array, shape (N, 2)
-        The figure spans these points.
+        The figure spans these points and a margin of 12 %, if there are no `limits`.
     y : array, shape (N,), optional
         The classes of the points; without them no points are drawn. For an estimator, labels as in its fit.
     names : sequence of str, optional
@@ -144,6 +148,8 @@ def plot_boundary(
         Where to draw; a new figure, with a legend, if None.
     resolution : int
         The number of grid points along each axis. The outputs are computed on the device of the model.
+    limits : pair of pairs of float, optional
+        The part of the plane that is drawn: ((lowest x_1, highest x_1), (lowest x_2, highest x_2)).
 
     Returns
     -------
@@ -170,7 +176,7 @@ def plot_boundary(
     check_order(model, "plot_boundary")
     if y is not None:
         check_examples(on_host(X), on_host(y), "plot_boundary", (2,))
-    grid = Grid.over(X, resolution, "plot_boundary")
+    grid = Grid.over(X, resolution, "plot_boundary", limits)
     answer = _answer(model, grid.points)
     labels, names = (
         (None, names) if y is None else _labels(X, _numbers(y) if answer.labels is None else on_host(y), answer, names)
@@ -208,12 +214,19 @@ class Grid(NamedTuple):
     x2: np.ndarray
 
     @classmethod
-    def over(cls, X: Any, resolution: int, name: str) -> Grid:
-        """A grid over the examples X; errors name the function."""
+    def over(cls, X: Any, resolution: int, name: str, limits: Limits | None = None) -> Grid:
+        """A grid over the examples X, or within these limits; errors name the function."""
         points = on_host(X)
         check_examples(points, points, name, (2,))
         size = integer(resolution, "resolution", 2, usual=200)
-        return cls(span(points[:, 0], size), span(points[:, 1], size))
+        if limits is None:
+            return cls(span(points[:, 0], size), span(points[:, 1], size))
+        return cls(*(np.linspace(low, high, size) for low, high in _checked_limits(limits, name)))
+
+    def spans(self, points: np.ndarray) -> np.ndarray:
+        """Which points of the grid lie between the lowest and the highest of these points along each axis."""
+        low, high = points.min(axis=0), points.max(axis=0)
+        return ((self.points >= low) & (self.points <= high)).all(axis=-1)
 
     @property
     def points(self) -> np.ndarray:
@@ -237,6 +250,20 @@ def span(values: np.ndarray, size: int) -> np.ndarray:
     low, high = float(values.min()), float(values.max())
     margin = 0.12 * (high - low) or 0.5
     return np.linspace(low - margin, high + margin, size)
+
+
+def _checked_limits(limits: Any, name: str) -> list[tuple[float, float]]:
+    """Two pairs of numbers, the lower first; errors name the function."""
+    try:
+        pairs = [(float(low), float(high)) for low, high in limits]
+    except (TypeError, ValueError):
+        pairs = []
+    if len(pairs) != 2 or not all(math.isfinite(low) and low < high < math.inf for low, high in pairs):
+        raise ValueError(
+            f"limits of {name} must be two pairs of numbers, the lower first, such as limits=((-2, 2), (-1, 1)); got "
+            f"{shown(limits)}."
+        )
+    return pairs
 
 
 class _Answer(NamedTuple):
@@ -374,18 +401,26 @@ def _boundary(axes: Axes, grid: Grid, scores: np.ndarray) -> None:
 
 
 def plot_surface(
-    model: Any, X: Array, y: Array | None = None, *, ax: Axes | None = None, resolution: int = 200
+    model: Any,
+    X: Array,
+    y: Array | None = None,
+    *,
+    ax: Axes | None = None,
+    resolution: int = 200,
+    limits: Limits | None = None,
 ) -> Axes:
     """Draw the predictions of a regression over the plane: values as shades, and contour lines.
 
-    If there are values on both sides of 0, 0 is white, negative values are red and positive ones blue.
+    If there are values on both sides of 0, 0 is white, negative values are red and positive ones blue. The shades span
+    the values among the points X, and those of y. Beyond the points, where the model was not trained, larger values
+    have the strongest shade.
 
     Parameters
     ----------
     model : Model or estimator
         A model with 2 inputs and 1 output, or a fitted estimator with scikit-learn's `predict`.
     X : array, shape (N, 2)
-        The figure spans these points.
+        The figure spans these points and a margin of 12 %, if there are no `limits`.
     y : array, shape (N,) or (N, 1), optional
         The values of the points, which are filled with the same shades. A point that differs from its surroundings
         has a wrong prediction.
@@ -393,6 +428,8 @@ def plot_surface(
         Where to draw; a new figure, with a colour bar, if None.
     resolution : int
         The number of grid points along each axis. The outputs are computed on the device of the model.
+    limits : pair of pairs of float, optional
+        As in `plot_boundary`.
 
     Returns
     -------
@@ -414,13 +451,14 @@ def plot_surface(
     >>> axes = nn.plotting.plot_surface(model, X)  # doctest: +SKIP
     """
     check_order(model, "plot_surface")
-    grid = Grid.over(X, resolution, "plot_surface")
+    grid = Grid.over(X, resolution, "plot_surface", limits)
     points, values = on_host(X), values_at(model, grid.points, "plot_surface")
     true = None if y is None else on_host(y)
     if true is not None:
         check_examples(points, true, "plot_surface", (1, 2))
     axes = axes_for(ax)
-    every = values if true is None else np.concatenate([values.ravel(), true.ravel()])
+    among = values[grid.spans(points)]
+    every = np.concatenate([among if among.size else values.ravel(), () if true is None else true.ravel()])
     shades = _shades(float(every.min()), float(every.max()))
     image = axes.imshow(
         values,
@@ -435,11 +473,18 @@ def plot_surface(
         lines = axes.contour(grid.x1, grid.x2, values, levels=levels, colors="black", linewidths=1.0, zorder=2)
         axes.clabel(lines, fontsize=8)
     if true is not None:
-        axes.scatter(*points.T, c=true.reshape(-1), s=34, edgecolor="black", linewidth=0.9, zorder=3, **shades)
+        kind: Any = {"cmap": image.cmap, "norm": image.norm}  # shared: new limits are those of both
+        axes.scatter(*points.T, c=true.reshape(-1), s=34, edgecolor="black", linewidth=0.9, zorder=3, **kind)
     grid.frame(axes)
     if ax is None:
-        axes.figure.colorbar(image, ax=axes)
+        axes.figure.colorbar(image, ax=axes, extend=_beyond(values, image.norm))
     return axes
+
+
+def _beyond(values: np.ndarray, norm: Any) -> Any:
+    """At which ends of the colour bar there are values beyond it."""
+    ends = values.min() < norm.vmin, values.max() > norm.vmax
+    return {(False, False): "neither", (True, False): "min", (False, True): "max", (True, True): "both"}[ends]
 
 
 def _levels(values: np.ndarray) -> list[float]:

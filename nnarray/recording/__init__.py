@@ -5,6 +5,6 @@
 from nnarray.recording import activations
 from nnarray.recording.custom import custom_gradient, recompute, stop_gradient
 from nnarray.recording.namespace import newest
-from nnarray.recording.recorded import constant, is_real
+from nnarray.recording.recorded import apart, constant, is_real
 from nnarray.recording.traced import Traced, stripped
 from nnarray.recording.transforms import grad, hessian, hvp, jacobian, jvp, value_and_gradient, vjp

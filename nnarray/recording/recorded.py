@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NoReturn
 
+from nnarray import backends
 from nnarray.backends import copy, dtype_name, is_differentiated, namespace
 from nnarray.kernels.compilation import quiet
 from nnarray.names import shown
@@ -132,6 +133,13 @@ def constant(x: Any) -> Any:
         return x
     made = traced_class(x)
     return made(x) if made.space.is_real(x.dtype) else x
+
+
+def apart(x: Any) -> Any:
+    """`x` for a function of the user's, which may set entries of its argument: `x` itself stays as it is."""
+    if isinstance(x, Traced):
+        return type(x)(x.value, x.tape, x.slot)
+    return backends.apart(x) if hasattr(x, "dtype") else x
 
 
 def is_real(x: Any) -> bool:

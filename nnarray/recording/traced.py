@@ -40,6 +40,7 @@ INSTEAD = {
     "amin": "xp.min(x)",
     "average": "xp.mean(x)",
     "bmm": "x1 @ x2",
+    "copy": "xp.asarray(x, copy=True)",
     "clamp": "xp.clip(x, low, high)",
     "cumprod": "xp.cumulative_prod(x, axis=0)",
     "cumsum": "xp.cumulative_sum(x, axis=0)",
@@ -177,11 +178,14 @@ class Traced:
         )
 
     def __getattr__(self, name: str) -> NoReturn:
+        no_attribute = f"arrays of the array API standard have no attribute {name!r}"
+        if name in INSTEAD:
+            raise AttributeError(f"{no_attribute}. Write {INSTEAD[name]} with xp = x.__array_namespace__().")
         if name.startswith("_") or not hasattr(self.space, name):
-            raise AttributeError(f"arrays of the array API standard have no attribute {name!r}.")
+            raise AttributeError(f"{no_attribute}.")
         raise AttributeError(
-            f"arrays of the array API standard have no attribute {name!r}, but their namespace has this function: "
-            f"xp.{name}(x, ...) with xp = x.__array_namespace__()."
+            f"{no_attribute}, but their namespace has this function: xp.{name}(x, ...) with "
+            f"xp = x.__array_namespace__()."
         )
 
     def __float__(self) -> float:

@@ -20,7 +20,7 @@ from nnarray.training.context import TrainingContext
 from nnarray.training.data import Data
 from nnarray.training.inputs import InMemory
 from nnarray.training.keys import key_of
-from nnarray.training.signals import of_equal_signals
+from nnarray.training.signals import of_equal_signals, of_no_activation
 from nnarray.typing import Array, Shape
 
 STEPS, EPOCHS = 20, 3  # fewer say little about the settings
@@ -28,6 +28,7 @@ ROWS = 1024  # how many examples are looked at
 LARGE, SMALL = 30.0, 1e-3  # root mean squares of numbers that need another scale
 POOR, WORSE, FAR_WORSE = 0.5, 1.1, 1.5  # loss, relative to that of equal predictions: hardly better, and worse
 STUCK = 0.95  # no better
+ALIKE = 1e-6  # of the first loss: equal predictions are right
 REAL = "real floating"
 RISE, SCATTER = 0.05, 2.0  # of the loss between epochs: of any training, and times 1 / sqrt(examples)
 TINY_RATE, NO_CHANGE = 1e-5, 1e-4
@@ -55,7 +56,7 @@ def _of_small_rate(context: TrainingContext, losses: list[float]) -> list[str]:
         return []
     return [
         f"in {len(losses)} epochs the loss did not change: {losses[0]:.6g}, then {losses[-1]:.6g}. The learning rate, "
-        f"{rate:g}, may be too low. Raise lr; model.find_lr(X, y) suggests one."
+        f"{rate:g}, may be too low. Multiply lr by 10, several times; model.find_lr(X, y) may suggest one."
     ]
 
 
@@ -67,11 +68,15 @@ def _of_scales_and_large_rate(context: TrainingContext, losses: list[float]) -> 
     if [*heads_in(context.model.wiring.network)]:
         return []  # the loss has theirs in it
     guess, of_x, of_y = _facts(context, data, data.inputs.x)
+    if guess < ALIKE * losses[0]:
+        return []  # all targets are equal
     reasons = [*_of_scales(of_x, of_y)] if last > POOR * guess else []
     rose = last > WORSE * guess and _rose(losses, data.examples)
     if rose and _loss_of_predictions(context, data, data.inputs.x) > FAR_WORSE * guess:
         rate = max(context.run.history.columns.get("lr", [0.0]))
         reasons.append(f"The loss rose between epochs, so that the learning rate, {rate:g}, may be too high: lower lr.")
+    if last > STUCK * guess and (linear := of_no_activation(context.model.wiring.network)):
+        reasons.append(linear)
     if not reasons and last > STUCK * guess and same_place(x=data.inputs.x).isdtype(data.inputs.x.dtype, REAL):
         reasons += filter(None, [of_equal_signals(context.model, data.inputs.x)])
     found = f"after {len(losses)} epochs the loss is {last:.4g}; with equal predictions for all examples, {guess:.4g}."

@@ -58,7 +58,7 @@ class RateSearch:
         try:
             found = f"suggestion={self.suggestion:.3g}"
         except ValueError:
-            found = "no suggestion, as the loss does not fall"
+            found = "no suggestion, as the loss does not fall by more than it scatters: more steps, or larger batches"
         return f"RateSearch({len(self.rates)} rates from {self.rates[0]:.3g} to {self.rates[-1]:.3g}, {found})"
 
     @property
@@ -95,8 +95,8 @@ class RateSearch:
         lowest = means.index(min(means))
         if not self._falls_to(lowest, means[lowest]):
             raise ValueError(
-                "the loss does not fall at any of these learning rates. Search from a lower one, with more steps, or "
-                "larger batches."
+                "the loss does not fall by more than it scatters between batches. Search with more steps, such as "
+                "steps=1000, or with larger batches; where the loss is lowest at the first rate, from a lower one."
             )
         level = means[lowest] + (1.0 - MOST) * (self._start(lowest) - means[lowest])
         fallen = next(i for i, mean in enumerate(means) if mean <= level)
@@ -108,7 +108,7 @@ class RateSearch:
 
     def _falls_to(self, step: int, mean: float) -> bool:
         """Whether the mean loss around a step is lower than before by more than neighbours scatter."""
-        if step == 0:
+        if step <= self._reach:  # lowest where it began: all that follows is a rise
             return False
         before = self.losses[: step // 2 + 1]
         jumps = [abs(after - each) for each, after in pairwise(self.losses[: step + 1])]

@@ -10,6 +10,7 @@ from nnarray.functional.summary import summary
 from nnarray.kernels.loops import read
 from nnarray.kernels.standard.numerics import at_least_float32
 from nnarray.layers.base import Context, Layer, described
+from nnarray.layers.containers import last_activation
 from nnarray.training.trainee import Trainee
 from nnarray.typing import Array
 
@@ -40,6 +41,18 @@ def of_equal_signals(model: Trainee, x: Array) -> str:
         f"after another make signals and gradients smaller, 'logistic' (sigmoid) most of all. Use 'relu' or 'tanh', "
         f"fewer layers, or nn.BatchNorm() between them; where all outputs are at the limits of an activation, a lower "
         f"lr."
+    )
+
+
+def of_no_activation(network: Layer) -> str:
+    """That a row of several layers is one linear function, as none but the last has an activation; else ""."""
+    layers = [each for _, each in network.named_layers if each.family not in ("dropout", "reshape")]
+    is_row = network.family == "row" and len(layers) > 1
+    if not is_row or any(each.family != "dense" or last_activation(each) != "identity" for each in layers[:-1]):
+        return ""
+    return (
+        "No hidden layer has an activation, so that the network is one linear function, whatever its size. Give the "
+        f"hidden layers one, such as nn.Dense({getattr(layers[0], 'units', 16)}, 'relu')."
     )
 
 

@@ -119,7 +119,7 @@ class TensorBoard(Tracker):
         self._writer: Any = None
 
     def _open(self, run: Run, facts: dict[str, Any]) -> None:
-        self._writer = self._library().SummaryWriter(logdir=str(self.folder), flush_secs=10)
+        self._writer = self._library().SummaryWriter(logdir=str(self.folder), flush_secs=1)
         table = "\n".join(f"| {name} | {value} |" for name, value in facts.items())
         self._writer.add_text("hyperparameters", f"| | |\n|---|---|\n{table}", 0)
         self._writer.add_text("network", "\n".join("    " + line for line in str(run.model.summary()).splitlines()), 0)

@@ -217,7 +217,9 @@ def test_a_warning_says_whose_it_is() -> None:
     assert said.startswith("nnarray: 'late.safetensors' is the file of a training that has not ended: epoch 3.")
 
 
-def test_a_full_disk_is_one_line_with_a_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_full_disk_is_one_line_with_a_remedy(monkeypatch: pytest.MonkeyPatch, unbuffered: str) -> None:
+    monkeypatch.setenv("PYTHONUNBUFFERED", unbuffered)
     with open("/dev/full", "w") as full:
         done = run(*NNARRAY, "info", check=False, stdout=full)
     assert done.returncode == 1
@@ -250,6 +252,17 @@ def test_a_training_without_standard_output_keeps_its_model() -> None:
         assert done.stderr.count("\n") <= 1
         assert call("predict", "m.safetensors", "a.csv").exit_code == 0
         Path("m.safetensors").unlink()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has another shell")
+def test_unbuffered_predictions_on_a_full_disk_are_an_error() -> None:
+    """Python's unbuffered streams drop what the disk does not take."""
+    call(*TRAIN)
+    lines = Path("a.csv").read_text().splitlines(keepends=True)
+    Path("many.csv").write_text(lines[0] + "".join(lines[1:] * (2000 // len(lines) + 1)))
+    limited = f"ulimit -f 8; PYTHONUNBUFFERED=1 exec {' '.join(NNARRAY)} predict model.safetensors many.csv > out.csv"
+    done = run("/bin/sh", "-c", limited, check=False)
+    assert (done.returncode, "File too large" in done.stderr) == (1, True), done
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has another shell")

@@ -332,6 +332,14 @@ def test_a_column_that_is_constant_but_for_rounding_stays_small_and_is_reported(
     nn.testing.assert_close(scaler.inverse_transform(scaler.transform(X)), X, c=20)
 
 
+def test_standardising_can_be_differentiated(be):
+    X = be.asarray(np.asarray([[1.0, 200.0], [3.0, 500.0]]), dtype="float32")
+    scaler = datasets.Standardizer.fit(X)
+    for function, factor in ((scaler.transform, 1 / scaler.scale), (scaler.inverse_transform, scaler.scale)):
+        gradient = nn.grad(lambda x, f=function: nn.namespace(x).sum(f(x)))(X)
+        nn.testing.assert_close(gradient[0, ...], be.to_numpy(factor))
+
+
 def test_a_small_spread_that_is_more_than_rounding_is_standardised(be, dtype, caplog):
     ones = np.ones(8, dtype=dtype)
     ones[::2] += 20 * np.spacing(ones[0])

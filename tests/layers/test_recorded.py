@@ -84,6 +84,38 @@ def test_layers(be: nn.Backend, case: str) -> None:
     assert check.backward > 0 < check.forward
 
 
+def writing_relu(x: Any) -> Any:
+    x[x < 0] = 0.0
+    return x
+
+
+@dataclass(frozen=True)
+class WritingReLU(nn.Layer):
+    """y = max(x, 0), in place."""
+
+    def forward(self, params: Any, x: Any, ctx: nn.Context) -> Any:
+        return writing_relu(x)
+
+
+@pytest.mark.parametrize(
+    "own", [nn.Activation(writing_relu), nn.Lambda(writing_relu), WritingReLU()], ids=["activation", "lambda", "layer"]
+)
+def test_what_a_function_writes_into_its_argument_stays_in_it(be: nn.Backend, own: nn.Layer) -> None:
+    X, y = nn.datasets.moons(24, noise=0.1, seed=0, backend=be, dtype="float32")
+    before, found = be.to_numpy(X).copy(), []
+    for layer in (own, nn.Activation("relu")):
+        model = nn.Network(nn.Residual(layer), nn.Dense(3), layer, nn.Dense(2)).init((2,), seed=1, backend=be)
+        if be.library.name == "jax" and layer is own:  # whose arrays nobody can write to
+            with pytest.raises(TypeError, match="immutable"):
+                model(X)
+            return
+        model.fit(X, y, epochs=3, optimizer=nn.Adam(0.05))
+        found.append([be.to_numpy(each) for each in (model.theta, model(X), model.predict(X))])
+    for a, b in zip(*found, strict=True):
+        nn.testing.assert_close(a, b)
+    np.testing.assert_array_equal(be.to_numpy(X), before)
+
+
 def log_cosh(outputs: Any, target: Any) -> Any:
     xp = nn.namespace(outputs)
     return xp.log(xp.cosh(outputs - target))
@@ -180,6 +212,11 @@ def test_what_a_file_says_of_functions(tmp_path: Path) -> None:
             lambda: nn.losses.custom(lambda o, t: o - t)(np.ones((3, 1)), np.ones(3)),
             ValueError,
             r"must return losses of shape \(3,\).*a target of shape \(3,\); got shape \(3, 3\)\. Sum",
+        ),
+        (
+            lambda: nn.losses.custom(lambda o, t: (o - t) ** 2)(np.ones((3, 2)), np.ones((3, 1))),
+            ValueError,
+            r"a loss for each output, shape \(3, 2\), but the target has shape \(3, 1\).*an entry for each output",
         ),
         (lambda: nn.losses.custom(log_cosh)(np.ones((3, 1)), np.ones(2)), ValueError, "log_cosh needs a row of y"),
         (lambda: nn.losses.custom(lambda o, t: 3)(np.ones(3), np.ones(3)), ValueError, "one entry per example.*got 3"),

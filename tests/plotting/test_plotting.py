@@ -270,7 +270,35 @@ def test_a_surface_needs_one_output(host: nn.Backend, ax) -> None:
         plotting.plot_surface(ramp(host), X, X, ax=ax)
 
 
+def test_the_shades_of_a_surface_are_those_among_its_points(host: nn.Backend, ax) -> None:
+    X = np.asarray([[0.0, 0.0], [1.0, 1.0]])
+    limits = (-3.0, 3.0), (0.0, 2.0)
+    plotting.plot_surface(ramp(host), X, X[:, 0], ax=ax, resolution=61, limits=limits)  # 2 x + 1
+    image, points = ax.images[0], ax.collections[-1]
+    assert (ax.get_xlim(), ax.get_ylim()) == limits
+    np.testing.assert_allclose(image.get_clim(), (0.0, 3.0), atol=1e-5)
+    image.set_clim(-1, 1)
+    assert points.get_clim() == (-1, 1)
+    for wrong in ((0, 1), ((1, 0), (0, 1)), ((0, 1),), "ab"):
+        with pytest.raises(ValueError, match=r"limits of plot_boundary must be two pairs of numbers, the lower first"):
+            plotting.plot_boundary(halves(host), X, limits=wrong)
+
+
 # --- Training ------------------------------------------------------------------------------------------------
+
+
+def test_several_trainings_are_drawn_by_name(host: nn.Backend, ax) -> None:
+    X, y = nn.datasets.moons(40, backend=host)
+    network = nn.Network(nn.Dense(2))
+    runs = {
+        rate: network.init((2,)).fit(X, y, epochs=3, validation=0.2, optimizer=nn.Adam(rate)) for rate in (0.1, 0.2)
+    }
+    plotting.plot_history({f"lr {rate}": run for rate, run in runs.items()}, ax=ax)
+    labels = [line.get_label() for line in ax.lines]
+    assert labels == ["lr 0.1", "lr 0.1, validation", "lr 0.2", "lr 0.2, validation"]
+    assert len({line.get_color() for line in ax.lines}) == 2
+    with pytest.raises(ValueError, match="no epochs to draw"):
+        plotting.plot_history({"first": {}}, ax=ax)
 
 
 def test_the_history_of_a_training_is_drawn(be: nn.Backend, ax) -> None:

@@ -50,7 +50,7 @@ CASES: dict[str, tuple[Any, Any, dict[str, Any], str]] = {
         HOST_X,
         HOST_Y,
         {"optimizer": nn.Adam(1e-9)},
-        r"did not change: .*rate, 1e-09, may be too low\. Raise",
+        r"did not change: .*rate, 1e-09, may be too low\. Multiply lr by 10",
     ),
 }
 
@@ -62,6 +62,16 @@ def test_a_training_that_learned_next_to_nothing_says_why(be: nn.Backend, what: 
         trained(be, X, y, **settings)
     assert len(caught) == 1
     assert caught[0].filename == __file__
+
+
+@pytest.mark.parametrize(("hidden", "says"), [((nn.Dense(8), nn.Dense(4)), True), ((nn.Dense(8, "tanh"),), False)])
+def test_a_network_without_activations_is_named(be: nn.Backend, hidden: tuple[nn.Layer, ...], says: bool) -> None:
+    X, y = nn.datasets.circles(120, noise=0.0, seed=0, backend=be, dtype="float32")
+    model = nn.Network(*hidden, nn.Dense(2)).init((2,), seed=0, backend=be, dtype="float32")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        model.fit(X, y, optimizer=nn.Adam(0.01), epochs=20, progress=False)
+    assert [str(each.message).count("No hidden layer has an activation") for each in caught] == [1] * says
 
 
 def standardised(be: nn.Backend, x: Any) -> Any:

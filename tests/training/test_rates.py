@@ -51,8 +51,13 @@ def test_it_ends_where_the_loss_rises(host: nn.Backend) -> None:
 
 def test_where_the_loss_does_not_fall_nothing_is_suggested() -> None:
     noise = (1.0 + 0.3 * np.random.default_rng(2).normal(size=100)).tolist()
-    for search in (RateSearch([0.1, 1.0, 10.0], [1.0, 2.0, 3.0]), RateSearch(np.logspace(-9, -2, 100).tolist(), noise)):
-        with pytest.raises(ValueError, match="the loss does not fall at any of these learning rates"):
+    rising = np.where(np.arange(100) < 30, 0.5, np.linspace(-0.2, 3.0, 100)).tolist()  # of a trained model
+    for search in (
+        RateSearch(np.logspace(-6, 1, 100).tolist(), rising),
+        RateSearch([0.1, 1.0, 10.0], [1.0, 2.0, 3.0]),
+        RateSearch(np.logspace(-9, -2, 100).tolist(), noise),
+    ):
+        with pytest.raises(ValueError, match="the loss does not fall by more than it scatters"):
             _ = search.suggestion
 
 

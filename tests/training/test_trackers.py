@@ -139,6 +139,19 @@ def test_tensorboard_gets_every_column_at_every_epoch(tmp_path: Path) -> None:
     assert "Dense(3, activation='tanh')" in texts["network"]
 
 
+def test_tensorboard_has_an_epoch_before_the_training_ends(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboardX")
+
+    class Wait(nn.Callback):
+        def on_epoch_end(self, run: Any) -> None:
+            limit = time.monotonic() + 30
+            while run.epoch == 1 and not scalars_of(tmp_path / "runs").get("loss") and time.monotonic() < limit:
+                time.sleep(0.1)
+            assert scalars_of(tmp_path / "runs").get("loss")
+
+    train(trackers.TensorBoard("runs"), Wait())
+
+
 def test_tensorboard_closes_when_interrupted(tmp_path: Path) -> None:
     pytest.importorskip("tensorboardX")
     tracker = trackers.TensorBoard("runs")
