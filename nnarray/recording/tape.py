@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn, TypeAlias
 
+from nnarray import kernels
 from nnarray.backends import device_of, namespace
 from nnarray.typing import DType, Shape
 
@@ -90,8 +91,5 @@ def _filled(given: Sequence[Any], results: list[tuple[Shape, DType]]) -> list[An
 def fitted(space: Any, g: Any, shape: Shape, dtype: DType) -> Any:
     """A gradient in the shape and dtype of its array: broadcasting is undone by sums over the axes that it made."""
     if g.shape != shape:
-        new = g.ndim - len(shape)
-        wide = (new + i for i, size in enumerate(shape) if size == 1 and g.shape[new + i] != 1)
-        g = space.sum(g, axis=(*range(new), *wide))
-        g = g if g.shape == shape else space.reshape(g, shape)
+        g = kernels.summed_to(g, shape)
     return g if g.dtype == dtype else space.astype(g, dtype)

@@ -14,7 +14,7 @@ import math
 from typing import Any, NoReturn
 
 from nnarray.backends import device_of
-from nnarray.recording.rules.reductions import axes_of
+from nnarray.recording.rules.reductions import kept_shape
 from nnarray.recording.traced import stripped
 from nnarray.typing import Namespace
 
@@ -217,10 +217,10 @@ def euclidean(xp: Namespace, x: Any, *, axis: Any = None, keepdims: bool = False
     y = xp.linalg.vector_norm(x, axis=axis, keepdims=keepdims)
 
     def pullback(g: Any) -> Any:
-        shape = tuple(1 if i in axes_of(axis, x.ndim) else n for i, n in enumerate(x.shape))
-        size = xp.reshape(y, shape)
+        kept = kept_shape(x.shape, axis)
+        size = xp.reshape(y, kept)
         unit = xp.divide(x, xp.where(size == 0, xp.ones_like(size), size))
-        return xp.reshape(g, shape) * unit
+        return xp.reshape(g, kept) * unit
 
     return y, (pullback,)
 

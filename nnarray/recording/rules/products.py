@@ -13,8 +13,8 @@ def matmul(xp: Namespace, x1: Any, x2: Any) -> Any:
     """dL/dx1 = g x2', dL/dx2 = x1' g; a vector is a row on the left, and a column on the right."""
     if x1.ndim == x2.ndim == 2:  # usual, and fast
         return xp.matmul(x1, x2), (
-            lambda g: xp.matmul(g, xp.matrix_transpose(x2)),
-            lambda g: xp.matmul(xp.matrix_transpose(x1), g),
+            lambda g: xp.matmul(g, x2.T),
+            lambda g: xp.matmul(x1.T, g),
         )
 
     def matrices(g: Any) -> tuple[Any, Any, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from nnarray import kernels
 from nnarray.typing import Namespace, Shape
 
 
@@ -15,10 +16,12 @@ def axes_of(axis: Any, ndim: int) -> tuple[int, ...]:
     return tuple(a % ndim for a in (axis if isinstance(axis, (tuple, list)) else (axis,)))
 
 
-def spread(xp: Namespace, g: Any, shape: Shape, axis: Any, *, keepdims: bool) -> Any:
-    """What was reduced over axes, with these axes again, of length 1."""
+def kept_shape(shape: Shape, axis: Any) -> Shape:
+    """The shape of a result with the axes that were reduced, of length 1."""
+    if axis is None:
+        return (1,) * len(shape)
     axes = axes_of(axis, len(shape))
-    return g if keepdims else xp.reshape(g, tuple(1 if i in axes else n for i, n in enumerate(shape)))
+    return tuple([1 if i in axes else n for i, n in enumerate(shape)])
 
 
 def count_of(shape: Shape, axis: Any) -> int:
@@ -27,13 +30,14 @@ def count_of(shape: Shape, axis: Any) -> int:
 
 
 def total(xp: Namespace, x: Any, *, axis: Any = None, dtype: Any = None, keepdims: bool = False) -> Any:
+    shape, kept = x.shape, kept_shape(x.shape, axis)
     y = xp.sum(x, axis=axis, dtype=dtype, keepdims=keepdims)
-    return y, (lambda g: xp.broadcast_to(spread(xp, g, x.shape, axis, keepdims=keepdims), x.shape),)
+    return y, (lambda g: kernels.spread(g, kept, shape),)
 
 
 def mean(xp: Namespace, x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
-    y, count = xp.mean(x, axis=axis, keepdims=keepdims), count_of(x.shape, axis)
-    return y, (lambda g: xp.broadcast_to(spread(xp, g / count, x.shape, axis, keepdims=keepdims), x.shape),)
+    shape, kept, count = x.shape, kept_shape(x.shape, axis), count_of(x.shape, axis)
+    return xp.mean(x, axis=axis, keepdims=keepdims), (lambda g: kernels.spread(g / count, kept, shape),)
 
 
 def var(xp: Namespace, x: Any, *, axis: Any = None, correction: float = 0.0, keepdims: bool = False) -> Any:
@@ -41,7 +45,7 @@ def var(xp: Namespace, x: Any, *, axis: Any = None, correction: float = 0.0, kee
 
     def pullback(g: Any) -> Any:
         centred = x - xp.mean(x, axis=axis, keepdims=True)
-        return xp.times(centred, spread(xp, g * (2 / free), x.shape, axis, keepdims=keepdims))
+        return xp.times(centred, xp.reshape(g * (2 / free), kept_shape(x.shape, axis)))
 
     return y, (pullback,)
 
@@ -52,20 +56,20 @@ def std(xp: Namespace, x: Any, /, *, axis: Any = None, correction: float = 0.0, 
 
 
 def largest(xp: Namespace, x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
-    return _extreme(xp, xp.max(x, axis=axis, keepdims=keepdims), x, axis, keepdims=keepdims)
+    return _extreme(xp, xp.max(x, axis=axis, keepdims=keepdims), x, axis)
 
 
 def smallest(xp: Namespace, x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
-    return _extreme(xp, xp.min(x, axis=axis, keepdims=keepdims), x, axis, keepdims=keepdims)
+    return _extreme(xp, xp.min(x, axis=axis, keepdims=keepdims), x, axis)
 
 
-def _extreme(xp: Namespace, y: Any, x: Any, axis: Any, *, keepdims: bool) -> Any:
+def _extreme(xp: Namespace, y: Any, x: Any, axis: Any) -> Any:
     """The gradient goes in equal parts to all entries that are equal to the extreme."""
+    kept = kept_shape(x.shape, axis)
 
     def pullback(g: Any) -> Any:
-        equal = x == spread(xp, y, x.shape, axis, keepdims=keepdims)
-        ones = xp.astype(equal, g.dtype)
-        part = spread(xp, g, x.shape, axis, keepdims=keepdims) / xp.sum(ones, axis=axis, keepdims=True)
+        ones = xp.astype(x == xp.reshape(y, kept), g.dtype)
+        part = xp.reshape(g, kept) / kernels.summed_to(ones, kept)
         return xp.times(ones, part)
 
     return y, (pullback,)
@@ -83,7 +87,7 @@ def product(xp: Namespace, x: Any, *, axis: Any = None, dtype: Any = None, keepd
         rows = xp.reshape(moved, (*(x.shape[i] for i in rest), count_of(x.shape, axis)))
         others = _before(xp, rows) * xp.flip(_before(xp, xp.flip(rows, axis=-1)), axis=-1)
         others = xp.permute_dims(xp.reshape(others, moved.shape), tuple(order.index(i) for i in range(x.ndim)))
-        return spread(xp, g, x.shape, axis, keepdims=keepdims) * others
+        return xp.reshape(g, kept_shape(x.shape, axis)) * others
 
     return y, (pullback,)
 
