@@ -22,20 +22,49 @@ from nnarray.typing import Namespace
 Tables = tuple[Mapping[str, Any], Mapping[str, Any]]
 
 
+class Plain:
+    """What rules compute plain arrays with: a library's namespace, and functions that only recordings have."""
+
+    linalg: Plain
+
+    def __init__(self, plain: Namespace, recorded: Mapping[str, Any], root: Plain | None = None) -> None:
+        self.plain = plain
+        for name in recorded.keys() & set(rules.OWN):
+            setattr(self, name, rules.PLAIN.get(name) or functools.partial(_value, recorded[name], root or self))
+        if root is None:
+            vars(self).update(rules.PLAIN)
+
+    def __getattr__(self, name: str) -> Any:
+        thing = getattr(self.plain, name)
+        setattr(self, name, thing)
+        return thing
+
+
+def _value(rule: Callable[..., Any], xp: Plain, *arguments: Any, **settings: Any) -> Any:
+    return rule(xp, *arguments, **settings)[0]
+
+
 class Space:
     """The namespace of the traced arrays of one library, or the part of it that is named `linalg`.
 
     There are two of each. That of users makes new arrays that are traced, so that `y[i] = x` on them can be recorded;
-    that in which rules are written (`inner`) makes plain ones, for gradients need not be recorded once more.
+    that in which rules of nested gradients are computed (`inner`) makes plain ones, for gradients need not be recorded
+    once more. Other gradients are computed with `direct`.
     """
 
     linalg: Space
     fft: Space
 
     def __init__(
-        self, plain: Namespace, traced: type[Traced], root: Space | None, inner: Space | None, tables: Tables
+        self,
+        direct: Plain,
+        traced: type[Traced],
+        root: Space | None,
+        inner: Space | None,
+        tables: Tables,
     ) -> None:
-        self.plain, self.root, self.inner = plain, root or self, inner or self
+        plain = direct.plain
+        self.direct, self.plain, self.root, self.inner = direct, plain, root or self, inner or self
         self.traced = traced  # the class of its arrays
         self.wraps = inner is not None
         self.are_real: dict[Any, bool] = {}  # by dtype
@@ -94,15 +123,18 @@ class Space:
 def _traced_class(plain: Namespace) -> type[Traced]:
     """The class of the traced arrays of a library, so that functions can be chosen by type as for other arrays."""
     traced = type("TracedArray", (Traced,), {"__slots__": ()})
-    inner = Space(plain, traced, None, None, (rules.RULES, rules.COMPOSED))
-    space = Space(plain, traced, None, inner, (rules.RULES, rules.COMPOSED))
+    direct = Plain(plain, rules.RULES)
+    inner = Space(direct, traced, None, None, (rules.RULES, rules.COMPOSED))
+    space = Space(direct, traced, None, inner, (rules.RULES, rules.COMPOSED))
     parts = {"fft": ({}, rules.FFT_COMPOSED), "linalg": (rules.LINALG_RULES, rules.LINALG_COMPOSED)}
     traced.functions = {}
     for name, tables in parts.items():
         if hasattr(plain, name):
-            part = Space(getattr(plain, name), traced, inner, None, tables)
+            own = Plain(getattr(plain, name), tables[0], direct)
+            part = Space(own, traced, inner, None, tables)
+            setattr(direct, name, own)
             setattr(inner, name, part)
-            setattr(space, name, Space(getattr(plain, name), traced, space, part, tables))
+            setattr(space, name, Space(own, traced, space, part, tables))
             traced.functions |= vars(getattr(space, name))
     traced.functions |= vars(space)
     set_operators(traced, space)
@@ -126,34 +158,40 @@ def newest(arguments: Iterable[Any]) -> Tape | None:
 def record(space: Space, tape: Tape, rule: Callable[..., Any], arguments: tuple[Any, ...], settings: Any) -> Any:
     """Compute a function by its rule, and write down how its arguments' gradients come from that of its result."""
     root, traced = space.root, space.traced
-    known = root.known
-    values, places, is_nested = [*arguments], [], False
-    for i, x in enumerate(arguments):
+    values, places, is_nested = [], [], False
+    for x in arguments:
         if type(x) is traced:
             if x.tape is tape:
-                places.append(i)
-                x = values[i] = x.value
+                places.append((len(values), x.slot))
+                x = x.value
             elif x.tape is None:
-                x = values[i] = x.value
-            is_nested = is_nested or type(x) is traced
-        elif type(x) not in known:
+                x = x.value
+            if type(x) is traced:
+                is_nested = True
+        elif type(x) not in root.known:
             root.refuse_other(x)
-    y, pullbacks = rule(root.inner, *(alike(root, values) if is_nested else values), **settings)
+        values.append(x)
+    if is_nested:
+        xp, values = root.inner, alike(root, values)
+    else:
+        xp = root.direct
+    y, pullbacks = rule(xp, *values, **settings)
     if tape.is_closed:
         tape.refuse()
     sources: list[Source] = []
-    for i in places:
+    for i, slot in places:
         if pullbacks[i] is not None:
-            sources.append((arguments[i].slot, values[i].shape, values[i].dtype, pullbacks[i]))
+            x = values[i]
+            sources.append((slot, x.shape, x.dtype, pullbacks[i]))
     first = tape.slots
     if isinstance(y, tuple):
         tape.slots += len(y)
-        tape.entries.append((sources, first, [(part.shape, part.dtype) for part in y]))
+        tape.entries.append((xp, sources, first, [(part.shape, part.dtype) for part in y]))
         return in_the_form_of(y, [traced(part, tape, first + i) for i, part in enumerate(y)])
     if not (root.are_real.get(y.dtype) or root.is_real(y.dtype)):
         return _without_record(space, y)
     tape.slots += 1
-    tape.entries.append((sources, first, None))
+    tape.entries.append((xp, sources, first, None))
     return traced(y, tape, first)
 
 
@@ -179,18 +217,16 @@ def _is_array(x: Any) -> bool:
     return hasattr(x, "shape") and library_of(x) is not None
 
 
-def _plain_version(space: Space, name: str, rule: Callable[..., Any]) -> Callable[..., Any]:
-    """The library's own function; for a function that only recordings have, the value that its rule computes."""
-    plain = getattr(space.plain, name, None)
-    if plain is None or name in rules.OWN:
-        return lambda *arguments, **settings: rule(space.root.inner, *arguments, **settings)[0]
+def _plain_version(space: Space, name: str) -> Callable[..., Any]:
+    """The library's own function, or one that only recordings have."""
+    plain = getattr(space.direct if name in rules.OWN else space.plain, name)
     if name in rules.OF_SEQUENCES:
         return lambda *arrays, **settings: plain(list(arrays), **settings)
     return plain
 
 
 def _recorded(space: Space, rule: Callable[..., Any], name: str) -> Callable[..., Any]:
-    plain = _plain_version(space, name, rule)
+    plain = _plain_version(space, name)
 
     traced = space.traced
 

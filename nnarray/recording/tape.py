@@ -16,8 +16,8 @@ ORDER = itertools.count()  # of the beginnings of tapes: within a nested gradien
 Source: TypeAlias = tuple[int, Shape, DType, Callable[..., Any]]
 """An argument of a recorded function: its slot, shape and dtype, and the pullback to it."""
 
-Entry: TypeAlias = tuple[list[Source], int, list[tuple[Shape, DType]] | None]
-"""A recorded function: its arguments, the first slot, and the kinds of its results if there are several."""
+Entry: TypeAlias = tuple[Any, list[Source], int, list[tuple[Shape, DType]] | None]
+"""A recorded function: its namespace, arguments, first slot, and the kinds of its results if there are several."""
 
 
 class Tape:
@@ -50,7 +50,7 @@ class Tape:
         Parameters
         ----------
         space : namespace
-            The traced namespace of the arrays.
+            That of traced arrays in which rules are computed.
         gradients : dict
             By slot; it is written to.
         keep : bool
@@ -58,17 +58,19 @@ class Tape:
         """
         left = self.entries if not keep else [*self.entries]
         while left:
-            sources, first, results = left.pop()
+            xp, sources, first, results = left.pop()
             if results is None:
                 g = gradients.pop(first, None)
             else:
                 g = _filled([gradients.pop(first + i, None) for i in range(len(results))], results)
             if g is None:
                 continue
+            if type(g if results is None else g[0]) is space.traced:
+                xp = space
             for slot, shape, dtype, pullback in sources:
-                part = pullback(g)
+                part = pullback(xp, g)
                 if part.shape != shape or part.dtype != dtype:
-                    part = fitted(space, part, shape, dtype)
+                    part = fitted(part, shape, dtype)
                 before = gradients.get(slot)
                 if before is not None:  # not every library leaves operators to recorded arrays on the right
                     part = part + before if type(part) is space.traced else before + part
@@ -88,8 +90,8 @@ def _filled(given: Sequence[Any], results: list[tuple[Shape, DType]]) -> list[An
     ]
 
 
-def fitted(space: Any, g: Any, shape: Shape, dtype: DType) -> Any:
+def fitted(g: Any, shape: Shape, dtype: DType) -> Any:
     """A gradient in the shape and dtype of its array: broadcasting is undone by sums over the axes that it made."""
     if g.shape != shape:
         g = kernels.summed_to(g, shape)
-    return g if g.dtype == dtype else space.astype(g, dtype)
+    return g if g.dtype == dtype else namespace(g).astype(g, dtype)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -267,9 +268,9 @@ def blend(below: Any, colour: Any, alpha: Any) -> Any:
 
 @kernels.guarded_product.fast("numpy")
 def guarded_product(g: Any, factor: Any) -> Any:
-    """The product alone, if all of it is finite, which its sum shows."""
+    """The product alone, if all of it is finite, which the sum of its squares shows."""
     y = g * factor
-    if math.isfinite(np.add.reduce(y, axis=None)):
+    if math.isfinite(np.vdot(y, y)):
         return y
     return np.where((g == 0) | (factor == 0), np.zeros_like(y), y)
 
@@ -286,5 +287,8 @@ def spread(g: Any, kept: Shape, shape: Shape) -> Any:
 
 @kernels.summed_to.fast("numpy")
 def summed_to(g: Any, shape: Shape) -> Any:
-    """As the definition, by the ufunc itself."""
-    return np.add.reduce(g, axis=broadcast_axes(g.shape, shape)).reshape(shape)
+    """By the ufunc itself; few columns one after the other, as NumPy adds each row, at a cost for each row."""
+    axes = broadcast_axes(g.shape, shape)
+    if axes == (g.ndim - 1,) and 1 < g.shape[-1] <= 4 and g.dtype != np.float16:
+        return functools.reduce(np.add, [g[..., i] for i in range(g.shape[-1])]).reshape(shape)
+    return np.add.reduce(g, axis=axes).reshape(shape)

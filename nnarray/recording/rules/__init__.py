@@ -1,12 +1,16 @@
 """The tables of functions: what is recorded, composed, without a gradient, or creates arrays.
 
-A rule `rule(xp, x1, x2, ...)` returns y and the pullbacks: for each array, the function from dL/dy to dL/dx. It is
-written in functions of the traced namespace `xp`, so that derivatives of pullbacks exist too. Broadcasting is undone
-by the tape.
+A rule `rule(xp, x1, x2, ...)` returns y and the pullbacks: for each array, a function (xp, dL/dy) -> dL/dx. `xp` is the
+namespace of plain arrays, or within another gradient that of traced ones, so that derivatives of pullbacks exist too.
+Broadcasting is undone by the tape.
 """
 
 from __future__ import annotations
 
+import operator
+
+from nnarray import kernels
+from nnarray.backends import namespace
 from nnarray.recording.rules import elementwise, indexing, linalg, products, reductions, shapes
 
 RULES = elementwise.RULES | indexing.RULES | products.RULES | reductions.RULES | shapes.RULES
@@ -14,6 +18,18 @@ COMPOSED = indexing.COMPOSED | products.COMPOSED | reductions.COMPOSED | shapes.
 FFT_COMPOSED = shapes.FFT_COMPOSED
 LINALG_RULES = linalg.RULES | {name: RULES[name] for name in ("matmul", "matrix_transpose")}
 LINALG_COMPOSED = linalg.COMPOSED | {name: COMPOSED[name] for name in ("tensordot", "vecdot")}
+
+# Functions of plain arrays in rules: operators are faster than functions, and take Python's numbers as they are.
+PLAIN = {
+    "add": operator.add,
+    "cast_real": lambda x, dtype, **settings: namespace(x).astype(x, dtype, **settings),
+    "divide": operator.truediv,
+    "multiply": operator.mul,
+    "pow": operator.pow,
+    "remainder": operator.mod,
+    "subtract": operator.sub,
+    "times": kernels.guarded_product,
+}
 
 # Functions that no library has.
 OWN = str.split("cast_real euclidean full_svd getitem other_qr put_at shared sum_at thin_qr thin_svd times")

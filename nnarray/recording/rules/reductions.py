@@ -20,8 +20,10 @@ def kept_shape(shape: Shape, axis: Any) -> Shape:
     """The shape of a result with the axes that were reduced, of length 1."""
     if axis is None:
         return (1,) * len(shape)
-    axes = axes_of(axis, len(shape))
-    return tuple([1 if i in axes else n for i, n in enumerate(shape)])
+    kept = [*shape]
+    for i in axis if isinstance(axis, tuple) else (axis,):
+        kept[i] = 1
+    return tuple(kept)
 
 
 def count_of(shape: Shape, axis: Any) -> int:
@@ -32,18 +34,18 @@ def count_of(shape: Shape, axis: Any) -> int:
 def total(xp: Namespace, x: Any, *, axis: Any = None, dtype: Any = None, keepdims: bool = False) -> Any:
     shape, kept = x.shape, kept_shape(x.shape, axis)
     y = xp.sum(x, axis=axis, dtype=dtype, keepdims=keepdims)
-    return y, (lambda g: kernels.spread(g, kept, shape),)
+    return y, (lambda xp, g: kernels.spread(g, kept, shape),)
 
 
 def mean(xp: Namespace, x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
     shape, kept, count = x.shape, kept_shape(x.shape, axis), count_of(x.shape, axis)
-    return xp.mean(x, axis=axis, keepdims=keepdims), (lambda g: kernels.spread(g / count, kept, shape),)
+    return xp.mean(x, axis=axis, keepdims=keepdims), (lambda xp, g: kernels.spread(g / count, kept, shape),)
 
 
 def var(xp: Namespace, x: Any, *, axis: Any = None, correction: float = 0.0, keepdims: bool = False) -> Any:
     y, free = xp.var(x, axis=axis, correction=correction, keepdims=keepdims), count_of(x.shape, axis) - correction
 
-    def pullback(g: Any) -> Any:
+    def pullback(xp: Namespace, g: Any) -> Any:
         centred = x - xp.mean(x, axis=axis, keepdims=True)
         return xp.times(centred, xp.reshape(g * (2 / free), kept_shape(x.shape, axis)))
 
@@ -67,7 +69,7 @@ def _extreme(xp: Namespace, y: Any, x: Any, axis: Any) -> Any:
     """The gradient goes in equal parts to all entries that are equal to the extreme."""
     kept = kept_shape(x.shape, axis)
 
-    def pullback(g: Any) -> Any:
+    def pullback(xp: Namespace, g: Any) -> Any:
         ones = xp.astype(x == xp.reshape(y, kept), g.dtype)
         part = xp.reshape(g, kept) / kernels.summed_to(ones, kept)
         return xp.times(ones, part)
@@ -79,7 +81,7 @@ def product(xp: Namespace, x: Any, *, axis: Any = None, dtype: Any = None, keepd
     """The derivative is the product of the other entries: of those before and those after, for one may be 0."""
     y = xp.prod(x, axis=axis, dtype=dtype, keepdims=keepdims)
 
-    def pullback(g: Any) -> Any:
+    def pullback(xp: Namespace, g: Any) -> Any:
         axes = axes_of(axis, x.ndim)
         rest = tuple(i for i in range(x.ndim) if i not in axes)
         order = (*rest, *axes)
@@ -102,7 +104,7 @@ def _before(xp: Namespace, x: Any) -> Any:
 def cumulative_sum(xp: Namespace, x: Any, *, axis: Any = None, dtype: Any = None, include_initial: bool = False) -> Any:
     y, along = xp.cumulative_sum(x, axis=axis, dtype=dtype, include_initial=include_initial), _one(axis, x)
 
-    def pullback(g: Any) -> Any:
+    def pullback(xp: Namespace, g: Any) -> Any:
         g = _without_initial(xp, g, along, include_initial)
         return xp.flip(xp.cumulative_sum(xp.flip(g, axis=along), axis=along), axis=along)
 
@@ -118,7 +120,7 @@ def cumulative_prod(
     """
     y, along = xp.cumulative_prod(x, axis=axis, dtype=dtype, include_initial=include_initial), _one(axis, x)
 
-    def pullback(g: Any) -> Any:
+    def pullback(xp: Namespace, g: Any) -> Any:
         g = xp.moveaxis(_without_initial(xp, g, along, include_initial), along, -1)
         rows, size = xp.moveaxis(x, along, -1), x.shape[along]
         sums, factors, distance = g, xp.concat([rows[..., 1:], xp.zeros_like(rows[..., :1])], axis=-1), 1
