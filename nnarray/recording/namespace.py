@@ -47,26 +47,16 @@ def _value(rule: Callable[..., Any], xp: Plain, *arguments: Any, **settings: Any
 class Space:
     """The namespace of the traced arrays of one library, or the part of it that is named `linalg`.
 
-    There are two of each. That of users makes new arrays that are traced, so that `y[i] = x` on them can be recorded;
-    that in which rules of nested gradients are computed (`inner`) makes plain ones, for gradients need not be recorded
-    once more. Other gradients are computed with `direct`.
+    New arrays are traced too, so that `y[i] = x` on them can be recorded.
     """
 
     linalg: Space
     fft: Space
 
-    def __init__(
-        self,
-        direct: Plain,
-        traced: type[Traced],
-        root: Space | None,
-        inner: Space | None,
-        tables: Tables,
-    ) -> None:
+    def __init__(self, direct: Plain, traced: type[Traced], root: Space | None, tables: Tables) -> None:
         plain = direct.plain
-        self.direct, self.plain, self.root, self.inner = direct, plain, root or self, inner or self
+        self.direct, self.plain, self.root = direct, plain, root or self
         self.traced = traced  # the class of its arrays
-        self.wraps = inner is not None
         self.are_real: dict[Any, bool] = {}  # by dtype
         self.known: set[type] = set()  # the classes of arguments that may be computed with
         recorded, composed = tables
@@ -74,12 +64,9 @@ class Space:
             setattr(self, name, _recorded(self, rule, name))
         for name, definition in composed.items():
             setattr(self, name, _composed(self, definition, getattr(plain, name, None)))
-        for name in (*rules.WITHOUT_GRADIENT, *rules.CREATION):
+        for name in rules.WITHOUT_GRADIENT:
             if hasattr(plain, name):
                 setattr(self, name, _without_gradient(self, getattr(plain, name)))
-        for name in rules.QUERIES:
-            if hasattr(plain, name):
-                setattr(self, name, _query(getattr(plain, name)))
 
     def as_constant(self, y: Any) -> Any:
         """Plain results, those of real floating numbers as traced arrays that depend on nothing."""
@@ -124,17 +111,13 @@ def _traced_class(plain: Namespace) -> type[Traced]:
     """The class of the traced arrays of a library, so that functions can be chosen by type as for other arrays."""
     traced = type("TracedArray", (Traced,), {"__slots__": ()})
     direct = Plain(plain, rules.RULES)
-    inner = Space(direct, traced, None, None, (rules.RULES, rules.COMPOSED))
-    space = Space(direct, traced, None, inner, (rules.RULES, rules.COMPOSED))
+    space = Space(direct, traced, None, (rules.RULES, rules.COMPOSED))
     parts = {"fft": ({}, rules.FFT_COMPOSED), "linalg": (rules.LINALG_RULES, rules.LINALG_COMPOSED)}
     traced.functions = {}
     for name, tables in parts.items():
         if hasattr(plain, name):
-            own = Plain(getattr(plain, name), tables[0], direct)
-            part = Space(own, traced, inner, None, tables)
-            setattr(direct, name, own)
-            setattr(inner, name, part)
-            setattr(space, name, Space(own, traced, space, part, tables))
+            setattr(direct, name, Plain(getattr(plain, name), tables[0], direct))
+            setattr(space, name, Space(getattr(direct, name), traced, space, tables))
             traced.functions |= vars(getattr(space, name))
     traced.functions |= vars(space)
     set_operators(traced, space)
@@ -172,7 +155,7 @@ def record(space: Space, tape: Tape, rule: Callable[..., Any], arguments: tuple[
             root.refuse_other(x)
         values.append(x)
     if is_nested:
-        xp, values = root.inner, alike(root, values)
+        xp, values = root, alike(root, values)
     else:
         xp = root.direct
     y, pullbacks = rule(xp, *values, **settings)
@@ -265,9 +248,8 @@ def _composed(space: Space, definition: Callable[..., Any], plain: Callable[...,
     @_like(plain)
     def function(*arguments: Any, **settings: Any) -> Any:
         if plain is None or _has_traced((*arguments, *settings.values())):
-            return definition(space.root.inner, *alike(space.root, arguments), **settings)
-        y = plain(*arguments, **settings)
-        return space.as_constant(y) if space.wraps else y
+            return definition(space.root, *alike(space.root, arguments), **settings)
+        return space.as_constant(plain(*arguments, **settings))
 
     return function
 
@@ -281,8 +263,7 @@ def _without_gradient(space: Space, plain: Callable[..., Any]) -> Callable[..., 
     @_like(plain)
     def function(*arguments: Any, **settings: Any) -> Any:
         settings = {name: stripped(each) for name, each in settings.items()}
-        y = plain(*map(_bare, arguments), **settings)
-        return space.as_constant(y) if space.wraps else y
+        return space.as_constant(plain(*map(_bare, arguments), **settings))
 
     return function
 
@@ -290,14 +271,6 @@ def _without_gradient(space: Space, plain: Callable[..., Any]) -> Callable[..., 
 def _like(plain: Callable[..., Any] | None) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """The name, the signature and the documentation of the library's own function, where there is one."""
     return functools.wraps(plain) if plain is not None else lambda function: function
-
-
-def _query(plain: Callable[..., Any]) -> Callable[..., Any]:
-    @_like(plain)
-    def function(*arguments: Any, **settings: Any) -> Any:
-        return plain(*map(_bare, arguments), **settings)
-
-    return function
 
 
 def _bare(x: Any) -> Any:

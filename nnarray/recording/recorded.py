@@ -75,7 +75,7 @@ class Recorded:
                 g = fitted(g, traced.shape, traced.dtype)
                 given[traced.slot] = given[traced.slot] + g if traced.slot in given else g
         if given:
-            given = self.tape.sweep(traced_class(self.variables[0]).space.inner, given, keep=keep)
+            given = self.tape.sweep(traced_class(self.variables[0]).space, given, keep=keep)
         found = iter([self._gradient(x, given.get(slot)) for slot, x in enumerate(self.variables)])
         return tuple([mapped(lambda _: next(found), self.arguments[i]) for i in self.argnums])
 
