@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+from nnarray.names import by_name
 from nnarray.typing import Namespace
 
 # f: f'(x), written with x and y = f(x)
@@ -165,24 +166,7 @@ def copysign(xp: Namespace, x1: Any, x2: Any) -> Any:
     return y, (lambda xp, g: xp.where(xp.signbit(x1) == xp.signbit(y), g, -g), lambda xp, g: xp.zeros_like(g))
 
 
-RULES: dict[str, Callable[..., Any]] = {name: of_derivative(name, d) for name, d in DERIVATIVES.items()} | {
-    "add": add,
-    "atan2": atan2,
-    "clip": clip,
-    "conj": identity,
-    "copysign": copysign,
-    "divide": divide,
-    "hypot": hypot,
-    "logaddexp": logaddexp,
-    "maximum": maximum,
-    "minimum": minimum,
-    "multiply": multiply,
-    "negative": negative,
-    "positive": identity,
-    "pow": power,
-    "real": identity,
-    "remainder": remainder,
-    "subtract": subtract,
-    "times": times,
-    "where": where,
-}
+RULES: dict[str, Callable[..., Any]] = {name: of_derivative(name, d) for name, d in DERIVATIVES.items()}
+RULES |= by_name(add, subtract, multiply, times, divide, remainder, negative)
+RULES |= by_name(maximum, minimum, clip, where, atan2, hypot, logaddexp, copysign)
+RULES |= {"conj": identity, "positive": identity, "pow": power, "real": identity}

@@ -11,9 +11,11 @@ References
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 from nnarray.backends import device_of
+from nnarray.names import by_name
 from nnarray.recording.rules.reductions import kept_shape
 from nnarray.recording.traced import stripped
 from nnarray.typing import Namespace
@@ -118,10 +120,15 @@ def svd(xp: Namespace, a: Any, /, *, full_matrices: bool = True) -> Any:
 
 
 def full_svd(xp: Namespace, a: Any) -> Any:
-    def pullback(xp: Namespace, g: Any) -> NoReturn:
-        raise ValueError("the full matrices of svd are not unique, and have no gradient: pass full_matrices=False.")
+    reason = "the full matrices of svd are not unique, and have no gradient: pass full_matrices=False."
+    return xp.linalg.svd(a), (_refusing(reason),)
 
-    return xp.linalg.svd(a), (pullback,)
+
+def _refusing(reason: str) -> Callable[..., NoReturn]:
+    def pullback(xp: Namespace, g: Any) -> NoReturn:
+        raise ValueError(reason)
+
+    return pullback
 
 
 def thin_qr(xp: Namespace, a: Any) -> Any:
@@ -145,10 +152,8 @@ def qr(xp: Namespace, a: Any, /, *, mode: str = "reduced") -> Any:
 
 
 def other_qr(xp: Namespace, a: Any, *, mode: str) -> Any:
-    def pullback(xp: Namespace, g: Any) -> NoReturn:
-        raise ValueError("qr has a gradient for mode='reduced' and at least as many rows as columns only.")
-
-    return xp.linalg.qr(a, mode=mode), (pullback,)
+    reason = "qr has a gradient for mode='reduced' and at least as many rows as columns only."
+    return xp.linalg.qr(a, mode=mode), (_refusing(reason),)
 
 
 def pinv(xp: Namespace, a: Any, *, rtol: Any = None) -> Any:
@@ -251,30 +256,5 @@ def matrix_norm(xp: Namespace, x: Any, /, *, keepdims: bool = False, ord: Any = 
     return y[..., None, None] if keepdims else y
 
 
-RULES = {
-    "cholesky": cholesky,
-    "det": det,
-    "eigh": eigh,
-    "euclidean": euclidean,
-    "full_svd": full_svd,
-    "inv": inv,
-    "other_qr": other_qr,
-    "pinv": pinv,
-    "slogdet": slogdet,
-    "solve": solve,
-    "thin_qr": thin_qr,
-    "thin_svd": thin_svd,
-}
-COMPOSED = {
-    "cross": cross,
-    "diagonal": diagonal,
-    "eigvalsh": eigvalsh,
-    "matrix_norm": matrix_norm,
-    "matrix_power": matrix_power,
-    "outer": outer,
-    "qr": qr,
-    "svd": svd,
-    "svdvals": svdvals,
-    "trace": trace,
-    "vector_norm": vector_norm,
-}
+RULES = by_name(cholesky, det, eigh, euclidean, full_svd, inv, other_qr, pinv, slogdet, solve, thin_qr, thin_svd)
+COMPOSED = by_name(cross, diagonal, eigvalsh, matrix_norm, matrix_power, outer, qr, svd, svdvals, trace, vector_norm)

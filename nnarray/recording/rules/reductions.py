@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from nnarray import kernels
+from nnarray.names import by_name
 from nnarray.typing import Namespace, Shape
 
 
@@ -151,14 +152,10 @@ def diff(xp: Namespace, x: Any, /, *, axis: int = -1, n: int = 1, prepend: Any =
     return x
 
 
-RULES = {
-    "cumulative_prod": cumulative_prod,
-    "cumulative_sum": cumulative_sum,
+RULES = by_name(cumulative_prod, cumulative_sum, mean, var) | {
     "max": largest,
-    "mean": mean,
     "min": smallest,
     "prod": product,
     "sum": total,
-    "var": var,
 }
 COMPOSED = {"diff": diff, "std": std}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from nnarray.names import by_name
 from nnarray.recording.rules.reductions import axes_of
 from nnarray.recording.traced import Traced, stripped
 from nnarray.recording.trees import leaves
@@ -171,28 +172,9 @@ def ifftshift(xp: Namespace, x: Any, /, *, axes: Any = None) -> Any:
 
 
 FFT_COMPOSED = {"fftshift": fftshift, "ifftshift": ifftshift}  # the other functions of `fft` have complex numbers
-RULES = {
-    "broadcast_to": broadcast_to,
-    "cast_real": astype,
-    "concat": concat,
-    "flip": flip,
-    "matrix_transpose": matrix_transpose,
-    "permute_dims": permute_dims,
-    "reshape": reshape,
-    "roll": roll,
-    "stack": stack,
-    "tril": tril,
-    "triu": triu,
+RULES = by_name(broadcast_to, concat, flip, matrix_transpose, permute_dims, reshape, roll, stack, tril, triu) | {
+    "cast_real": astype
 }
-COMPOSED = {
-    "asarray": asarray,
-    "astype": cast,
-    "broadcast_arrays": broadcast_arrays,
-    "expand_dims": expand_dims,
-    "full": full,
-    "meshgrid": meshgrid,
-    "moveaxis": moveaxis,
-    "squeeze": squeeze,
-    "tile": tile,
-    "unstack": unstack,
+COMPOSED = by_name(asarray, broadcast_arrays, expand_dims, full, meshgrid, moveaxis, squeeze, tile, unstack) | {
+    "astype": cast
 }
