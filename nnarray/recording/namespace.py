@@ -10,7 +10,7 @@ import functools
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
-from typing import Any, NoReturn
+from typing import Any
 
 from nnarray.backends import library_of, namespace, place
 from nnarray.recording import rules
@@ -112,7 +112,7 @@ def _traced_class(plain: Namespace) -> type[Traced]:
     traced = type("TracedArray", (Traced,), {"__slots__": ()})
     direct = Plain(plain, rules.RULES)
     space = Space(direct, traced, None, (rules.RULES, rules.COMPOSED))
-    parts = {"fft": ({}, rules.FFT_COMPOSED), "linalg": (rules.LINALG_RULES, rules.LINALG_COMPOSED)}
+    parts = {"fft": (rules.FFT_RULES, rules.FFT_COMPOSED), "linalg": (rules.LINALG_RULES, rules.LINALG_COMPOSED)}
     traced.functions = {}
     for name, tables in parts.items():
         if hasattr(plain, name):
@@ -171,24 +171,11 @@ def record(space: Space, tape: Tape, rule: Callable[..., Any], arguments: tuple[
         tape.slots += len(y)
         tape.entries.append((xp, sources, first, [(part.shape, part.dtype) for part in y]))
         return in_the_form_of(y, [traced(part, tape, first + i) for i, part in enumerate(y)])
-    if not (root.are_real.get(y.dtype) or root.is_real(y.dtype)):
-        return _without_record(space, y)
+    if not (root.is_real(y.dtype) or root.plain.isdtype(y.dtype, "complex floating")):
+        return y  # it has no gradient, as a sum in whole numbers
     tape.slots += 1
     tape.entries.append((xp, sources, first, None))
     return traced(y, tape, first)
-
-
-def _without_record(space: Space, y: Any) -> Any:
-    """A result that has no gradient, as a sum in whole numbers.
-
-    Raises
-    ------
-    TypeError
-        If it is complex.
-    """
-    if space.root.plain.isdtype(y.dtype, "complex floating"):
-        raise TypeError("gradients of complex numbers are not supported: compute with the real and the imaginary part.")
-    return y
 
 
 def alike(space: Space, arguments: Iterable[Any]) -> list[Any]:
@@ -284,14 +271,7 @@ def _unknown(space: Space, name: str, plain: Callable[..., Any]) -> Callable[...
     @functools.wraps(plain)
     def function(*arguments: Any, **settings: Any) -> Any:
         if newest((*arguments, *settings.values())) is not None:
-            _refuse(name)
+            rules.unknown.refuse(name)
         return of_constants(*arguments, **settings)
 
     return function
-
-
-def _refuse(name: str) -> NoReturn:
-    raise TypeError(
-        f"no rule is known for the gradient of {name}. Write it with functions of the array API standard, give its "
-        f"gradient with nn.custom_gradient, or pass nn.stop_gradient(x) if its result is a constant."
-    )

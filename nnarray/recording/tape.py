@@ -91,7 +91,17 @@ def _filled(given: Sequence[Any], results: list[tuple[Shape, DType]]) -> list[An
 
 
 def fitted(g: Any, shape: Shape, dtype: DType) -> Any:
-    """A gradient in the shape and dtype of its array: broadcasting is undone by sums over the axes that it made."""
+    """A gradient in the shape and dtype of its array: broadcasting is undone by sums over the axes that it made.
+
+    Raises
+    ------
+    TypeError
+        If one of both is complex.
+    """
     if g.shape != shape:
         g = kernels.summed_to(g, shape)
-    return g if g.dtype == dtype else namespace(g).astype(g, dtype)
+    if g.dtype == dtype:
+        return g
+    if any(namespace(g).isdtype(each, "complex floating") for each in (g.dtype, dtype)):
+        raise TypeError("gradients of complex numbers are not supported: compute with the real and the imaginary part.")
+    return namespace(g).astype(g, dtype)

@@ -270,7 +270,7 @@ def blend(below: Any, colour: Any, alpha: Any) -> Any:
 def guarded_product(g: Any, factor: Any) -> Any:
     """The product alone, if all of it is finite, which the sum of its squares shows."""
     y = g * factor
-    if math.isfinite(np.vdot(y, y)):
+    if math.isfinite(np.vdot(y, y).real):
         return y
     return np.where((g == 0) | (factor == 0), np.zeros_like(y), y)
 

@@ -11,12 +11,12 @@ import operator
 
 from nnarray import kernels
 from nnarray.backends import namespace
-from nnarray.recording.rules import elementwise, indexing, linalg, products, reductions, shapes
+from nnarray.recording.rules import elementwise, indexing, linalg, products, reductions, shapes, unknown
 
-RULES = elementwise.RULES | indexing.RULES | products.RULES | reductions.RULES | shapes.RULES
+RULES = elementwise.RULES | indexing.RULES | products.RULES | reductions.RULES | shapes.RULES | unknown.RULES
 COMPOSED = indexing.COMPOSED | products.COMPOSED | reductions.COMPOSED | shapes.COMPOSED
-FFT_COMPOSED = shapes.FFT_COMPOSED
-LINALG_RULES = linalg.RULES | {name: RULES[name] for name in ("matmul", "matrix_transpose")}
+FFT_RULES, FFT_COMPOSED = unknown.FFT_RULES, shapes.FFT_COMPOSED
+LINALG_RULES = linalg.RULES | unknown.LINALG_RULES | {name: RULES[name] for name in ("matmul", "matrix_transpose")}
 LINALG_COMPOSED = linalg.COMPOSED | {name: COMPOSED[name] for name in ("tensordot", "vecdot")}
 
 # Functions of plain arrays in rules: operators are faster than functions, and take Python's numbers as they are.

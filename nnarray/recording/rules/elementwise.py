@@ -94,9 +94,16 @@ def negative(xp: Namespace, x: Any) -> Any:
     return -x, (lambda xp, g: -g,)
 
 
-def identity(xp: Namespace, x: Any) -> Any:
-    """`positive`, and the real part and the conjugate of a real number."""
+def positive(xp: Namespace, x: Any) -> Any:
     return x, (lambda xp, g: g,)
+
+
+def conj(xp: Namespace, x: Any) -> Any:
+    return x if xp.isdtype(x.dtype, "real floating") else xp.conj(x), (lambda xp, g: g,)
+
+
+def real(xp: Namespace, x: Any) -> Any:
+    return x if xp.isdtype(x.dtype, "real floating") else xp.real(x), (lambda xp, g: g,)
 
 
 def maximum(xp: Namespace, x1: Any, x2: Any) -> Any:
@@ -169,4 +176,4 @@ def copysign(xp: Namespace, x1: Any, x2: Any) -> Any:
 RULES: dict[str, Callable[..., Any]] = {name: of_derivative(name, d) for name, d in DERIVATIVES.items()}
 RULES |= by_name(add, subtract, multiply, times, divide, remainder, negative)
 RULES |= by_name(maximum, minimum, clip, where, atan2, hypot, logaddexp, copysign)
-RULES |= {"conj": identity, "positive": identity, "pow": power, "real": identity}
+RULES |= by_name(positive, conj, real) | {"pow": power}

@@ -11,12 +11,12 @@ References
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import Any
 
 from nnarray.backends import device_of
 from nnarray.names import by_name
 from nnarray.recording.rules.reductions import kept_shape
+from nnarray.recording.rules.unknown import refusing
 from nnarray.recording.traced import stripped
 from nnarray.typing import Namespace
 
@@ -121,14 +121,7 @@ def svd(xp: Namespace, a: Any, /, *, full_matrices: bool = True) -> Any:
 
 def full_svd(xp: Namespace, a: Any) -> Any:
     reason = "the full matrices of svd are not unique, and have no gradient: pass full_matrices=False."
-    return xp.linalg.svd(a), (_refusing(reason),)
-
-
-def _refusing(reason: str) -> Callable[..., NoReturn]:
-    def pullback(xp: Namespace, g: Any) -> NoReturn:
-        raise ValueError(reason)
-
-    return pullback
+    return xp.linalg.svd(a), (refusing(reason),)
 
 
 def thin_qr(xp: Namespace, a: Any) -> Any:
@@ -153,7 +146,7 @@ def qr(xp: Namespace, a: Any, /, *, mode: str = "reduced") -> Any:
 
 def other_qr(xp: Namespace, a: Any, *, mode: str) -> Any:
     reason = "qr has a gradient for mode='reduced' and at least as many rows as columns only."
-    return xp.linalg.qr(a, mode=mode), (_refusing(reason),)
+    return xp.linalg.qr(a, mode=mode), (refusing(reason),)
 
 
 def pinv(xp: Namespace, a: Any, *, rtol: Any = None) -> Any:

@@ -71,16 +71,8 @@ def astype(xp: Namespace, x: Any, dtype: Any, **settings: Any) -> Any:
 
 
 def cast(xp: Namespace, x: Any, dtype: Any, /, **settings: Any) -> Any:
-    """`astype`: a real floating dtype is recorded; whole numbers and truth values have no gradient.
-
-    Raises
-    ------
-    TypeError
-        For complex dtypes.
-    """
-    if xp.isdtype(dtype, "complex floating"):
-        raise TypeError("gradients of complex numbers are not supported: compute with the real and the imaginary part.")
-    if not xp.isdtype(dtype, "real floating"):
+    """`astype`: whole numbers and truth values have no gradient."""
+    if not xp.isdtype(dtype, ("real floating", "complex floating")):
         return xp.plain.astype(stripped(x), dtype, **settings)
     return xp.cast_real(x, dtype, **settings)
 
