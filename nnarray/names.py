@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 from unicodedata import normalize
 
@@ -101,3 +101,8 @@ def memory(size: int) -> str:
     """A number of bytes as text, such as "2.3 MiB"."""
     power = min(max(size.bit_length() - 1, 0) // 10, 4)
     return f"{size / 2 ** (10 * power):.1f} {('B', 'KiB', 'MiB', 'GiB', 'TiB')[power]}" if power else f"{size} B"
+
+
+def by_name(*functions: Callable[..., Any]) -> dict[str, Callable[..., Any]]:
+    """Functions in a table, each under its own name."""
+    return {function.__name__: function for function in functions}

@@ -15,7 +15,7 @@ from nnarray.kernels.standard.convolution import (
     convolution_pullback,
 )
 from nnarray.kernels.standard.draws import dropped, signed, threefry, words
-from nnarray.kernels.standard.gradients import guarded_product
+from nnarray.kernels.standard.gradients import guarded_product, spread, summed_to
 from nnarray.kernels.standard.linear import activated_affine, activated_affine_pullback, affine, affine_pullback
 from nnarray.kernels.standard.lookup import block, inserted, lookup, scatter_add
 from nnarray.kernels.standard.losses import (

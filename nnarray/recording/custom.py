@@ -153,7 +153,7 @@ class _Parts:
         self.parts: list[Any] = []
         self.left = 0
 
-    def __call__(self, i: int, g: Any) -> Any:
+    def __call__(self, i: int, _: Any, g: Any) -> Any:
         if self.left == 0:
             self.parts, self.left = _gradients(self._pullback_of(g)(g), self.arguments), self.count
         self.left -= 1
@@ -201,10 +201,14 @@ def _linked(value: Any, inputs: Sequence[Any], gradients: Sequence[Any]) -> Any:
 
     def rule(xp: Any, value: Any, *rest: Any) -> Any:
         inputs, gradients = rest[: len(pairs)], rest[len(pairs) :]
-        pullbacks = [functools.partial(xp.multiply, gradient) for gradient in gradients]
+        pullbacks = [functools.partial(_multiply, gradient) for gradient in gradients]
         return _linked(value, inputs, gradients), [None, *pullbacks, *(None for _ in gradients)]
 
     return record(value.space, tape, rule, arguments, {})
+
+
+def _multiply(gradient: Any, xp: Any, g: Any) -> Any:
+    return xp.multiply(gradient, g)
 
 
 kernels.linked.recorded = _linked

@@ -10,7 +10,7 @@ import functools
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
-from typing import Any, NoReturn
+from typing import Any
 
 from nnarray.backends import library_of, namespace, place
 from nnarray.recording import rules
@@ -22,22 +22,41 @@ from nnarray.typing import Namespace
 Tables = tuple[Mapping[str, Any], Mapping[str, Any]]
 
 
+class Plain:
+    """What rules compute plain arrays with: a library's namespace, and functions that only recordings have."""
+
+    linalg: Plain
+
+    def __init__(self, plain: Namespace, recorded: Mapping[str, Any], root: Plain | None = None) -> None:
+        self.plain = plain
+        for name in recorded.keys() & set(rules.OWN):
+            setattr(self, name, rules.PLAIN.get(name) or functools.partial(_value, recorded[name], root or self))
+        if root is None:
+            vars(self).update(rules.PLAIN)
+
+    def __getattr__(self, name: str) -> Any:
+        thing = getattr(self.plain, name)
+        setattr(self, name, thing)
+        return thing
+
+
+def _value(rule: Callable[..., Any], xp: Plain, *arguments: Any, **settings: Any) -> Any:
+    return rule(xp, *arguments, **settings)[0]
+
+
 class Space:
     """The namespace of the traced arrays of one library, or the part of it that is named `linalg`.
 
-    There are two of each. That of users makes new arrays that are traced, so that `y[i] = x` on them can be recorded;
-    that in which rules are written (`inner`) makes plain ones, for gradients need not be recorded once more.
+    New arrays are traced too, so that `y[i] = x` on them can be recorded.
     """
 
     linalg: Space
     fft: Space
 
-    def __init__(
-        self, plain: Namespace, traced: type[Traced], root: Space | None, inner: Space | None, tables: Tables
-    ) -> None:
-        self.plain, self.root, self.inner = plain, root or self, inner or self
+    def __init__(self, direct: Plain, traced: type[Traced], root: Space | None, tables: Tables) -> None:
+        plain = direct.plain
+        self.direct, self.plain, self.root = direct, plain, root or self
         self.traced = traced  # the class of its arrays
-        self.wraps = inner is not None
         self.are_real: dict[Any, bool] = {}  # by dtype
         self.known: set[type] = set()  # the classes of arguments that may be computed with
         recorded, composed = tables
@@ -45,12 +64,9 @@ class Space:
             setattr(self, name, _recorded(self, rule, name))
         for name, definition in composed.items():
             setattr(self, name, _composed(self, definition, getattr(plain, name, None)))
-        for name in (*rules.WITHOUT_GRADIENT, *rules.CREATION):
+        for name in rules.WITHOUT_GRADIENT:
             if hasattr(plain, name):
                 setattr(self, name, _without_gradient(self, getattr(plain, name)))
-        for name in rules.QUERIES:
-            if hasattr(plain, name):
-                setattr(self, name, _query(getattr(plain, name)))
 
     def as_constant(self, y: Any) -> Any:
         """Plain results, those of real floating numbers as traced arrays that depend on nothing."""
@@ -94,15 +110,14 @@ class Space:
 def _traced_class(plain: Namespace) -> type[Traced]:
     """The class of the traced arrays of a library, so that functions can be chosen by type as for other arrays."""
     traced = type("TracedArray", (Traced,), {"__slots__": ()})
-    inner = Space(plain, traced, None, None, (rules.RULES, rules.COMPOSED))
-    space = Space(plain, traced, None, inner, (rules.RULES, rules.COMPOSED))
-    parts = {"fft": ({}, rules.FFT_COMPOSED), "linalg": (rules.LINALG_RULES, rules.LINALG_COMPOSED)}
+    direct = Plain(plain, rules.RULES)
+    space = Space(direct, traced, None, (rules.RULES, rules.COMPOSED))
+    parts = {"fft": (rules.FFT_RULES, rules.FFT_COMPOSED), "linalg": (rules.LINALG_RULES, rules.LINALG_COMPOSED)}
     traced.functions = {}
     for name, tables in parts.items():
         if hasattr(plain, name):
-            part = Space(getattr(plain, name), traced, inner, None, tables)
-            setattr(inner, name, part)
-            setattr(space, name, Space(getattr(plain, name), traced, space, part, tables))
+            setattr(direct, name, Plain(getattr(plain, name), tables[0], direct))
+            setattr(space, name, Space(getattr(direct, name), traced, space, tables))
             traced.functions |= vars(getattr(space, name))
     traced.functions |= vars(space)
     set_operators(traced, space)
@@ -126,48 +141,41 @@ def newest(arguments: Iterable[Any]) -> Tape | None:
 def record(space: Space, tape: Tape, rule: Callable[..., Any], arguments: tuple[Any, ...], settings: Any) -> Any:
     """Compute a function by its rule, and write down how its arguments' gradients come from that of its result."""
     root, traced = space.root, space.traced
-    known = root.known
-    values, places, is_nested = [*arguments], [], False
-    for i, x in enumerate(arguments):
+    values, places, is_nested = [], [], False
+    for x in arguments:
         if type(x) is traced:
             if x.tape is tape:
-                places.append(i)
-                x = values[i] = x.value
+                places.append((len(values), x.slot))
+                x = x.value
             elif x.tape is None:
-                x = values[i] = x.value
-            is_nested = is_nested or type(x) is traced
-        elif type(x) not in known:
+                x = x.value
+            if type(x) is traced:
+                is_nested = True
+        elif type(x) not in root.known:
             root.refuse_other(x)
-    y, pullbacks = rule(root.inner, *(alike(root, values) if is_nested else values), **settings)
+        values.append(x)
+    if is_nested:
+        xp, values = root, alike(root, values)
+    else:
+        xp = root.direct
+    y, pullbacks = rule(xp, *values, **settings)
     if tape.is_closed:
         tape.refuse()
     sources: list[Source] = []
-    for i in places:
+    for i, slot in places:
         if pullbacks[i] is not None:
-            sources.append((arguments[i].slot, values[i].shape, values[i].dtype, pullbacks[i]))
+            x = values[i]
+            sources.append((slot, x.shape, x.dtype, pullbacks[i]))
     first = tape.slots
     if isinstance(y, tuple):
         tape.slots += len(y)
-        tape.entries.append((sources, first, [(part.shape, part.dtype) for part in y]))
+        tape.entries.append((xp, sources, first, [(part.shape, part.dtype) for part in y]))
         return in_the_form_of(y, [traced(part, tape, first + i) for i, part in enumerate(y)])
-    if not (root.are_real.get(y.dtype) or root.is_real(y.dtype)):
-        return _without_record(space, y)
+    if not (root.is_real(y.dtype) or root.plain.isdtype(y.dtype, "complex floating")):
+        return y  # it has no gradient, as a sum in whole numbers
     tape.slots += 1
-    tape.entries.append((sources, first, None))
+    tape.entries.append((xp, sources, first, None))
     return traced(y, tape, first)
-
-
-def _without_record(space: Space, y: Any) -> Any:
-    """A result that has no gradient, as a sum in whole numbers.
-
-    Raises
-    ------
-    TypeError
-        If it is complex.
-    """
-    if space.root.plain.isdtype(y.dtype, "complex floating"):
-        raise TypeError("gradients of complex numbers are not supported: compute with the real and the imaginary part.")
-    return y
 
 
 def alike(space: Space, arguments: Iterable[Any]) -> list[Any]:
@@ -179,18 +187,16 @@ def _is_array(x: Any) -> bool:
     return hasattr(x, "shape") and library_of(x) is not None
 
 
-def _plain_version(space: Space, name: str, rule: Callable[..., Any]) -> Callable[..., Any]:
-    """The library's own function; for a function that only recordings have, the value that its rule computes."""
-    plain = getattr(space.plain, name, None)
-    if plain is None or name in rules.OWN:
-        return lambda *arguments, **settings: rule(space.root.inner, *arguments, **settings)[0]
+def _plain_version(space: Space, name: str) -> Callable[..., Any]:
+    """The library's own function, or one that only recordings have."""
+    plain = getattr(space.direct if name in rules.OWN else space.plain, name)
     if name in rules.OF_SEQUENCES:
         return lambda *arrays, **settings: plain(list(arrays), **settings)
     return plain
 
 
 def _recorded(space: Space, rule: Callable[..., Any], name: str) -> Callable[..., Any]:
-    plain = _plain_version(space, name, rule)
+    plain = _plain_version(space, name)
 
     traced = space.traced
 
@@ -229,9 +235,8 @@ def _composed(space: Space, definition: Callable[..., Any], plain: Callable[...,
     @_like(plain)
     def function(*arguments: Any, **settings: Any) -> Any:
         if plain is None or _has_traced((*arguments, *settings.values())):
-            return definition(space.root.inner, *alike(space.root, arguments), **settings)
-        y = plain(*arguments, **settings)
-        return space.as_constant(y) if space.wraps else y
+            return definition(space.root, *alike(space.root, arguments), **settings)
+        return space.as_constant(plain(*arguments, **settings))
 
     return function
 
@@ -245,8 +250,7 @@ def _without_gradient(space: Space, plain: Callable[..., Any]) -> Callable[..., 
     @_like(plain)
     def function(*arguments: Any, **settings: Any) -> Any:
         settings = {name: stripped(each) for name, each in settings.items()}
-        y = plain(*map(_bare, arguments), **settings)
-        return space.as_constant(y) if space.wraps else y
+        return space.as_constant(plain(*map(_bare, arguments), **settings))
 
     return function
 
@@ -254,14 +258,6 @@ def _without_gradient(space: Space, plain: Callable[..., Any]) -> Callable[..., 
 def _like(plain: Callable[..., Any] | None) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """The name, the signature and the documentation of the library's own function, where there is one."""
     return functools.wraps(plain) if plain is not None else lambda function: function
-
-
-def _query(plain: Callable[..., Any]) -> Callable[..., Any]:
-    @_like(plain)
-    def function(*arguments: Any, **settings: Any) -> Any:
-        return plain(*map(_bare, arguments), **settings)
-
-    return function
 
 
 def _bare(x: Any) -> Any:
@@ -275,14 +271,7 @@ def _unknown(space: Space, name: str, plain: Callable[..., Any]) -> Callable[...
     @functools.wraps(plain)
     def function(*arguments: Any, **settings: Any) -> Any:
         if newest((*arguments, *settings.values())) is not None:
-            _refuse(name)
+            rules.unknown.refuse(name)
         return of_constants(*arguments, **settings)
 
     return function
-
-
-def _refuse(name: str) -> NoReturn:
-    raise TypeError(
-        f"no rule is known for the gradient of {name}. Write it with functions of the array API standard, give its "
-        f"gradient with nn.custom_gradient, or pass nn.stop_gradient(x) if its result is a constant."
-    )

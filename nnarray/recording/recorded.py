@@ -12,7 +12,7 @@ from nnarray.names import shown
 from nnarray.recording.namespace import traced_class
 from nnarray.recording.tape import Tape, fitted
 from nnarray.recording.traced import Traced, unwrapped
-from nnarray.recording.trees import leaves, mapped
+from nnarray.recording.trees import mapped
 
 
 class Recorded:
@@ -22,7 +22,7 @@ class Recorded:
         self, function: Callable[..., Any], arguments: tuple[Any, ...], argnums: tuple[int, ...], *, has_aux: bool
     ) -> None:
         self.tape = Tape()
-        self.slots: list[int] = []
+        self.variables: list[Any] = []  # by slot, which are the first ones of the tape
         self.arguments = arguments
         self.argnums = argnums
         given = list(arguments)
@@ -40,11 +40,12 @@ class Recorded:
             self.aux = mapped(self.value, self.aux)
 
     def _variable(self, x: Any) -> Any:
-        slot = self.tape.slots
-        self.tape.slots += 1
-        self.slots.append(slot)
         made = traced_class(x) if hasattr(x, "dtype") else refuse(x)
-        return made(unwrapped(x), self.tape, slot) if made.space.is_real(x.dtype) else refuse(x)
+        if not made.space.is_real(x.dtype):
+            refuse(x)
+        self.variables.append(x)
+        self.tape.slots += 1
+        return made(unwrapped(x), self.tape, self.tape.slots - 1)
 
     def value(self, x: Any) -> Any:
         """An array without this recording."""
@@ -72,14 +73,12 @@ class Recorded:
         for y, g in pairs:
             traced = unwrapped(y)
             if isinstance(traced, Traced) and traced.tape is self.tape:
-                g = fitted(traced.space.inner, g, traced.shape, traced.dtype)
+                g = fitted(g, traced.shape, traced.dtype)
                 given[traced.slot] = given[traced.slot] + g if traced.slot in given else g
-        arrays = [x for i in self.argnums for x in leaves(self.arguments[i])]
-        if arrays and given:
-            given = self.tape.sweep(traced_class(arrays[0]).space.inner, given, keep=keep)
-        found = [self._gradient(x, given.get(slot)) for x, slot in zip(arrays, self.slots, strict=True)]
-        each = iter(found)
-        return tuple(mapped(lambda _: next(each), self.arguments[i]) for i in self.argnums)
+        if given:
+            given = self.tape.sweep(traced_class(self.variables[0]).space, given, keep=keep)
+        found = iter([self._gradient(x, given.get(slot)) for slot, x in enumerate(self.variables)])
+        return tuple([mapped(lambda _: next(found), self.arguments[i]) for i in self.argnums])
 
     def _gradient(self, x: Any, g: Any) -> Any:
         if g is None:

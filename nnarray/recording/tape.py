@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn, TypeAlias
 
+from nnarray import kernels
 from nnarray.backends import device_of, namespace
 from nnarray.typing import DType, Shape
 
@@ -15,8 +16,8 @@ ORDER = itertools.count()  # of the beginnings of tapes: within a nested gradien
 Source: TypeAlias = tuple[int, Shape, DType, Callable[..., Any]]
 """An argument of a recorded function: its slot, shape and dtype, and the pullback to it."""
 
-Entry: TypeAlias = tuple[list[Source], int, list[tuple[Shape, DType]] | None]
-"""A recorded function: its arguments, the first slot, and the kinds of its results if there are several."""
+Entry: TypeAlias = tuple[Any, list[Source], int, list[tuple[Shape, DType]] | None]
+"""A recorded function: its namespace, arguments, first slot, and the kinds of its results if there are several."""
 
 
 class Tape:
@@ -49,7 +50,7 @@ class Tape:
         Parameters
         ----------
         space : namespace
-            The traced namespace of the arrays.
+            That of traced arrays in which rules are computed.
         gradients : dict
             By slot; it is written to.
         keep : bool
@@ -57,17 +58,19 @@ class Tape:
         """
         left = self.entries if not keep else [*self.entries]
         while left:
-            sources, first, results = left.pop()
+            xp, sources, first, results = left.pop()
             if results is None:
                 g = gradients.pop(first, None)
             else:
                 g = _filled([gradients.pop(first + i, None) for i in range(len(results))], results)
             if g is None:
                 continue
+            if type(g if results is None else g[0]) is space.traced:
+                xp = space
             for slot, shape, dtype, pullback in sources:
-                part = pullback(g)
+                part = pullback(xp, g)
                 if part.shape != shape or part.dtype != dtype:
-                    part = fitted(space, part, shape, dtype)
+                    part = fitted(part, shape, dtype)
                 before = gradients.get(slot)
                 if before is not None:  # not every library leaves operators to recorded arrays on the right
                     part = part + before if type(part) is space.traced else before + part
@@ -87,11 +90,18 @@ def _filled(given: Sequence[Any], results: list[tuple[Shape, DType]]) -> list[An
     ]
 
 
-def fitted(space: Any, g: Any, shape: Shape, dtype: DType) -> Any:
-    """A gradient in the shape and dtype of its array: broadcasting is undone by sums over the axes that it made."""
+def fitted(g: Any, shape: Shape, dtype: DType) -> Any:
+    """A gradient in the shape and dtype of its array: broadcasting is undone by sums over the axes that it made.
+
+    Raises
+    ------
+    TypeError
+        If one of both is complex.
+    """
     if g.shape != shape:
-        new = g.ndim - len(shape)
-        wide = (new + i for i, size in enumerate(shape) if size == 1 and g.shape[new + i] != 1)
-        g = space.sum(g, axis=(*range(new), *wide))
-        g = g if g.shape == shape else space.reshape(g, shape)
-    return g if g.dtype == dtype else space.astype(g, dtype)
+        g = kernels.summed_to(g, shape)
+    if g.dtype == dtype:
+        return g
+    if any(namespace(g).isdtype(each, "complex floating") for each in (g.dtype, dtype)):
+        raise TypeError("gradients of complex numbers are not supported: compute with the real and the imaginary part.")
+    return namespace(g).astype(g, dtype)

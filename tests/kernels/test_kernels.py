@@ -446,6 +446,18 @@ CASES |= {
         case(np.asarray([0.0, np.nan, 1.0]), 0.0),
         case(normal(0, 3), normal(3)),
     ],
+    "spread": lambda: [
+        case(np.asarray(2.0), (1, 1), (3, 2)),
+        case(normal(3), (3, 1), (3, 4)),
+        case(normal(3, 4).T, (4, 1, 3), (4, 2, 3)),
+        case(normal(2, 1, 3), (2, 1, 3), (2, 1, 3)),
+        case(normal(3), (1, 3), (0, 3)),
+        case(normal(0), (0, 1), (0, 3)),
+    ],
+    "summed_to": lambda: (
+        [case(normal(3, 4), shape) for shape in ((), (4,), (1,), (3, 1), (1, 4), (1, 1), (3, 4))]
+        + [case(normal(3, 0), (3, 1)), case(normal(0, 3), (3,)), case(normal(5, 2, 3).T, (2, 1))]
+    ),
     "put": lambda: [
         case(normal(3, 4), (slice(1, 2), ...), normal(4)),
         case(normal(3, 4), (slice(None), 2), 0.5),

@@ -37,6 +37,10 @@ def total(y: Any) -> Any:
     return namespace(y).sum(y)
 
 
+def sizes(z: Any) -> Any:
+    return total(namespace(z).abs(z))
+
+
 def filled(x: Any) -> Any:
     y = namespace(x).zeros(3)
     y[0] = x[1]
@@ -107,10 +111,10 @@ REFUSALS: dict[str, Refusal] = {
     "np.linalg.norm": Refusal(np.linalg.norm, NO_FUNCTION.format("norm") + ".*xp.linalg.vector_norm",
                               lambda x: xp_of(x).linalg.vector_norm(x) * 5**0.5, [1.0, 2.0]),
     "np.fft.fft": Refusal(np.fft.fft, NO_FUNCTION.format("fft"), lambda x: total(np.fft.fftshift(x)), BOTH),
-    "np.linalg.eig": Refusal(lambda x: np.linalg.eig(x[None, :] * x[:, None]), NO_FUNCTION.format("eig"),
+    "np.linalg.eig": Refusal(lambda x: sizes(np.linalg.eig(x[None, :] * x[:, None])[0]), NO_RULE.format("eig"),
                              lambda x: xp_of(x).linalg.trace(x[None, :] * x[:, None]), [2.0, 4.0]),
-    "xp.fft": Refusal(lambda x: xp_of(x).fft.rfft(x), NO_RULE.format("rfft"), total, BOTH),
-    "xp.linalg.eigvals": Refusal(lambda x: xp_of(x).linalg.eigvals(x[None, :] * x[:, None]),
+    "xp.fft": Refusal(lambda x: sizes(xp_of(x).fft.rfft(x)), NO_RULE.format("rfft"), total, BOTH),
+    "xp.linalg.eigvals": Refusal(lambda x: sizes(xp_of(x).linalg.eigvals(x[None, :] * x[:, None])),
                                  NO_RULE.format("eigvals"), total, BOTH),
     "xp.interp": Refusal(lambda x: xp_of(x).interp(x, X, X), NO_RULE.format("interp"),
                          lambda x: x[0] * xp_of(x).interp(stop_gradient(x), X, X)[0], FIRST),
@@ -119,7 +123,12 @@ REFUSALS: dict[str, Refusal] = {
                               lambda x: total(xp_of(x).reshape(x, (2, 1))), BOTH, AttributeError),
     "x.values": Refusal(lambda x: x.values, "no attribute 'values'", total, BOTH, AttributeError),
     "complex numbers": Refusal(lambda x: total(x * 1j), "complex numbers are not", total, BOTH),
-    "a complex dtype": Refusal(lambda x: xp_of(x).astype(x, xp_of(x).complex128), "complex numbers are not supported",
+    "their sizes": Refusal(lambda x: sizes(x + 1j), "complex numbers are not", total, BOTH),
+    "their real part": Refusal(lambda x: total(xp_of(x).real(x * 1j)), "complex numbers are not", total, BOTH),
+    "their imaginary part": Refusal(lambda x: total(xp_of(x).imag(xp_of(x).conj(x * 1j))), NO_RULE.format("imag"),
+                                    total, BOTH),
+    "their norm": Refusal(lambda x: xp_of(x).linalg.vector_norm(x * 1j), "complex numbers are not", total, BOTH),
+    "a complex dtype": Refusal(lambda x: sizes(xp_of(x).astype(x, xp_of(x).complex128)), "complex numbers are not",
                                lambda x: total(xp_of(x).astype(x, xp_of(x).float64)), BOTH),
     "a library's tensor": Refusal(lambda x: x * torch.ones(2, dtype=torch.float64),
                                   r"meets one of torch \(cpu\).*nn.backend\(...\).asarray",
@@ -202,3 +211,16 @@ def test_what_is_printed_is_no_fault(host: nn.Backend) -> None:
 
     grad(f)(X)
     assert shown[0].startswith("3.00 Traced(")
+
+
+def test_complex_numbers_are_computed_and_only_their_gradient_is_refused(be: nn.Backend) -> None:
+    def power(x: Any) -> tuple[Any, Any]:
+        xp = namespace(x)
+        z = xp.exp(xp.astype(x, xp.complex64) * 1j)
+        return xp.sum(x * x), (z, xp.abs(z), xp.real(z))
+
+    host = np.asarray([1.0, 2.0, 4.0])
+    gradient, results = grad(power, has_aux=True)(be.asarray(host))
+    assert np.allclose(be.to_numpy(gradient), 2 * host)
+    for got, want in zip(results, (np.exp(1j * host), np.ones(3), np.cos(host)), strict=True):
+        assert np.allclose(be.to_numpy(got), want, rtol=0, atol=1e-6)

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import math
-import operator
 from collections.abc import Callable
 from typing import Any
 
-from nnarray import kernels
-from nnarray.recording.traced import Traced
+from nnarray.names import by_name
 from nnarray.typing import Namespace
 
 # f: f'(x), written with x and y = f(x)
@@ -43,7 +41,7 @@ def of_derivative(name: str, derivative: Callable[[Namespace, Any, Any], Any]) -
 
     def rule(xp: Namespace, x: Any) -> Any:
         y = getattr(xp, name)(x)
-        return y, (lambda g: scaled(xp, g, derivative(xp, x, y)),)
+        return y, (lambda xp, g: xp.times(g, derivative(xp, x, y)),)
 
     return rule
 
@@ -54,65 +52,37 @@ def times(xp: Namespace, g: Any, factor: Any) -> Any:
     Nothing comes back from the branch of `where` that was not taken, even if the derivative there is infinite or nan.
     The gradient of the root of x^2 at 0 is 0, which is one of its subgradients.
     """
-    if isinstance(g, Traced):
-        y = xp.times(g, factor)
-    elif isinstance(factor, Traced):
-        y = xp.times(factor.space.as_constant(g), factor)
-    else:
-        y = kernels.guarded_product(g, factor)
-    return y, (lambda h: xp.times(h, factor), lambda h: xp.times(h, g))
-
-
-def scaled(xp: Namespace, g: Any, factor: Any) -> Any:
-    """`times`; of plain arrays without the way through the namespace, which small arrays notice."""
-    if isinstance(g, Traced) or isinstance(factor, Traced):
-        return xp.times(g, factor)
-    return kernels.guarded_product(g, factor)
-
-
-OPERATORS = {
-    "add": operator.add,
-    "divide": operator.truediv,
-    "multiply": operator.mul,
-    "pow": operator.pow,
-    "remainder": operator.mod,
-    "subtract": operator.sub,
-}
-
-
-def _of_two(xp: Namespace, name: str, x1: Any, x2: Any) -> Any:
-    """The operator, which takes Python's numbers as they are; a plain array leaves traced ones to their namespace."""
-    return getattr(xp, name)(x1, x2) if isinstance(x2, Traced) else OPERATORS[name](x1, x2)
+    return xp.times(g, factor), (lambda xp, h: xp.times(h, factor), lambda xp, h: xp.times(h, g))
 
 
 def add(xp: Namespace, x1: Any, x2: Any) -> Any:
-    return _of_two(xp, "add", x1, x2), (lambda g: g, lambda g: g)
+    return xp.add(x1, x2), (lambda xp, g: g, lambda xp, g: g)
 
 
 def subtract(xp: Namespace, x1: Any, x2: Any) -> Any:
-    return _of_two(xp, "subtract", x1, x2), (lambda g: g, lambda g: -g)
+    return xp.subtract(x1, x2), (lambda xp, g: g, lambda xp, g: -g)
 
 
 def multiply(xp: Namespace, x1: Any, x2: Any) -> Any:
-    return _of_two(xp, "multiply", x1, x2), (lambda g: scaled(xp, g, x2), lambda g: scaled(xp, g, x1))
+    return xp.multiply(x1, x2), (lambda xp, g: xp.times(g, x2), lambda xp, g: xp.times(g, x1))
 
 
 def divide(xp: Namespace, x1: Any, x2: Any) -> Any:
-    y = _of_two(xp, "divide", x1, x2)
-    return y, (lambda g: scaled(xp, g, 1 / x2), lambda g: scaled(xp, g, xp.divide(-y, x2)))
+    y = xp.divide(x1, x2)
+    return y, (lambda xp, g: xp.times(g, 1 / x2), lambda xp, g: xp.times(g, xp.divide(-y, x2)))
 
 
 def remainder(xp: Namespace, x1: Any, x2: Any) -> Any:
-    y = _of_two(xp, "remainder", x1, x2)
-    return y, (lambda g: g, lambda g: scaled(xp, g, -xp.floor(xp.divide(x1, x2))))
+    y = xp.remainder(x1, x2)
+    return y, (lambda xp, g: g, lambda xp, g: xp.times(g, -xp.floor(xp.divide(x1, x2))))
 
 
 def power(xp: Namespace, x1: Any, x2: Any) -> Any:
     """x1^x2: x2 x1^(x2 - 1), which is 0 for x2 = 0; and x1^x2 log(x1), which is 0 for x1 = 0."""
-    y = _of_two(xp, "pow", x1, x2)
+    y = xp.pow(x1, x2)
     return y, (
-        lambda g: scaled(xp, g, scaled(xp, xp.add(x2, xp.zeros_like(x1)), xp.pow(x1, x2 - 1))),
-        lambda g: scaled(xp, g, scaled(xp, y, xp.log(x1 if not _is_number(x1) else xp.add(x1, xp.zeros_like(x2))))),
+        lambda xp, g: xp.times(g, xp.times(xp.add(x2, xp.zeros_like(x1)), xp.pow(x1, x2 - 1))),
+        lambda xp, g: xp.times(g, xp.times(y, xp.log(x1 if not _is_number(x1) else xp.add(x1, xp.zeros_like(x2))))),
     )
 
 
@@ -121,25 +91,32 @@ def _is_number(x: Any) -> bool:
 
 
 def negative(xp: Namespace, x: Any) -> Any:
-    return -x, (lambda g: -g,)
+    return -x, (lambda xp, g: -g,)
 
 
-def identity(xp: Namespace, x: Any) -> Any:
-    """`positive`, and the real part and the conjugate of a real number."""
-    return x, (lambda g: g,)
+def positive(xp: Namespace, x: Any) -> Any:
+    return x, (lambda xp, g: g,)
+
+
+def conj(xp: Namespace, x: Any) -> Any:
+    return x if xp.isdtype(x.dtype, "real floating") else xp.conj(x), (lambda xp, g: g,)
+
+
+def real(xp: Namespace, x: Any) -> Any:
+    return x if xp.isdtype(x.dtype, "real floating") else xp.real(x), (lambda xp, g: g,)
 
 
 def maximum(xp: Namespace, x1: Any, x2: Any) -> Any:
     """The gradient goes to the larger one, and in halves to equal ones."""
-    return xp.maximum(x1, x2), (lambda g: _won(xp, g, x1 > x2, x1 == x2), lambda g: _won(xp, g, x1 < x2, x1 == x2))
+    return xp.maximum(x1, x2), (lambda xp, g: _won(xp, g, x1, x2), lambda xp, g: _won(xp, g, x2, x1))
 
 
 def minimum(xp: Namespace, x1: Any, x2: Any) -> Any:
-    return xp.minimum(x1, x2), (lambda g: _won(xp, g, x1 < x2, x1 == x2), lambda g: _won(xp, g, x1 > x2, x1 == x2))
+    return xp.minimum(x1, x2), (lambda xp, g: _won(xp, g, x2, x1), lambda xp, g: _won(xp, g, x1, x2))
 
 
-def _won(xp: Namespace, g: Any, wins: Any, ties: Any) -> Any:
-    return xp.where(wins, g, xp.where(ties, 0.5 * g, xp.zeros_like(g)))
+def _won(xp: Namespace, g: Any, larger: Any, smaller: Any) -> Any:
+    return xp.where(larger > smaller, g, xp.where(larger == smaller, 0.5 * g, xp.zeros_like(g)))
 
 
 def clip(xp: Namespace, x: Any, min: Any = None, max: Any = None) -> Any:  # the standard's names
@@ -149,9 +126,9 @@ def clip(xp: Namespace, x: Any, min: Any = None, max: Any = None) -> Any:  # the
     above = _false(xp, x) if max is None else x > max
     outside = xp.logical_or(below, above)
     return y, (
-        lambda g: xp.where(outside, xp.zeros_like(g), g),
-        lambda g: xp.where(xp.logical_and(below, xp.logical_not(above)), g, xp.zeros_like(g)),
-        lambda g: xp.where(above, g, xp.zeros_like(g)),
+        lambda xp, g: xp.where(outside, xp.zeros_like(g), g),
+        lambda xp, g: xp.where(xp.logical_and(below, xp.logical_not(above)), g, xp.zeros_like(g)),
+        lambda xp, g: xp.where(above, g, xp.zeros_like(g)),
     )
 
 
@@ -163,57 +140,40 @@ def where(xp: Namespace, condition: Any, x1: Any, x2: Any) -> Any:
     y = xp.where(condition, x1, x2)
     return y, (
         None,
-        lambda g: xp.where(condition, g, xp.zeros_like(g)),
-        lambda g: xp.where(condition, xp.zeros_like(g), g),
+        lambda xp, g: xp.where(condition, g, xp.zeros_like(g)),
+        lambda xp, g: xp.where(condition, xp.zeros_like(g), g),
     )
 
 
 def atan2(xp: Namespace, x1: Any, x2: Any) -> Any:
-    def part(g: Any, x: Any) -> Any:
+    def part(xp: Namespace, g: Any, x: Any) -> Any:
         size = xp.hypot(x1, x2)
-        return scaled(xp, g, x / size / size)
+        return xp.times(g, x / size / size)
 
-    return xp.atan2(x1, x2), (lambda g: part(g, x2), lambda g: -part(g, x1))
+    return xp.atan2(x1, x2), (lambda xp, g: part(xp, g, x2), lambda xp, g: -part(xp, g, x1))
 
 
 def hypot(xp: Namespace, x1: Any, x2: Any) -> Any:
     """The derivative at the origin is 0, the smallest of those that there are."""
     y = xp.hypot(x1, x2)
 
-    def part(g: Any, x: Any) -> Any:
-        return scaled(xp, g, xp.where(y == 0, xp.zeros_like(y), x / y))
+    def part(xp: Namespace, g: Any, x: Any) -> Any:
+        return xp.times(g, xp.where(y == 0, xp.zeros_like(y), x / y))
 
-    return y, (lambda g: part(g, x1), lambda g: part(g, x2))
+    return y, (lambda xp, g: part(xp, g, x1), lambda xp, g: part(xp, g, x2))
 
 
 def logaddexp(xp: Namespace, x1: Any, x2: Any) -> Any:
     y = xp.logaddexp(x1, x2)
-    return y, (lambda g: scaled(xp, g, xp.exp(x1 - y)), lambda g: scaled(xp, g, xp.exp(x2 - y)))
+    return y, (lambda xp, g: xp.times(g, xp.exp(x1 - y)), lambda xp, g: xp.times(g, xp.exp(x2 - y)))
 
 
 def copysign(xp: Namespace, x1: Any, x2: Any) -> Any:
     y = xp.copysign(x1, x2)
-    return y, (lambda g: xp.where(xp.signbit(x1) == xp.signbit(y), g, -g), lambda g: xp.zeros_like(g))
+    return y, (lambda xp, g: xp.where(xp.signbit(x1) == xp.signbit(y), g, -g), lambda xp, g: xp.zeros_like(g))
 
 
-RULES: dict[str, Callable[..., Any]] = {name: of_derivative(name, d) for name, d in DERIVATIVES.items()} | {
-    "add": add,
-    "atan2": atan2,
-    "clip": clip,
-    "conj": identity,
-    "copysign": copysign,
-    "divide": divide,
-    "hypot": hypot,
-    "logaddexp": logaddexp,
-    "maximum": maximum,
-    "minimum": minimum,
-    "multiply": multiply,
-    "negative": negative,
-    "positive": identity,
-    "pow": power,
-    "real": identity,
-    "remainder": remainder,
-    "subtract": subtract,
-    "times": times,
-    "where": where,
-}
+RULES: dict[str, Callable[..., Any]] = {name: of_derivative(name, d) for name, d in DERIVATIVES.items()}
+RULES |= by_name(add, subtract, multiply, times, divide, remainder, negative)
+RULES |= by_name(maximum, minimum, clip, where, atan2, hypot, logaddexp, copysign)
+RULES |= by_name(positive, conj, real) | {"pow": power}

@@ -15,7 +15,7 @@ def getitem(xp: Namespace, x: Any, key: Any) -> Any:
     """x[key]; the gradient is put where the entries came from, and added up where one was read more than once."""
     key = _constant_key(key)
 
-    def pullback(g: Any) -> Any:
+    def pullback(xp: Namespace, g: Any) -> Any:
         zeros = xp.zeros(x.shape, dtype=g.dtype, device=device_of(g))
         if is_basic(key):
             bare = _without_new_axes(key)
@@ -50,18 +50,18 @@ def put(xp: Namespace, x: Any, key: Any, value: Any) -> Any:
     """A new array, x with `value` at `key`: what `x[key] = value` makes of a traced array."""
     key = _constant_key(key)
     y = kernels.put(xp.as_constant(x) if isinstance(value, Traced) else x, key, value)
-    return y, (lambda g: xp.put_at(g, key, 0.0), None, lambda g: g[key])
+    return y, (lambda xp, g: xp.put_at(g, key, 0.0), None, lambda xp, g: g[key])
 
 
 def sum_at(xp: Namespace, rows: Any, index: Any, count: int) -> Any:
     """The kernel `scatter_add`: y[k] is the sum of the rows whose index is k."""
-    return kernels.scatter_add(rows, index, count=count), (lambda g: xp.take(g, index, axis=0),)
+    return kernels.scatter_add(rows, index, count=count), (lambda xp, g: xp.take(g, index, axis=0),)
 
 
 def take(xp: Namespace, x: Any, indices: Any, *, axis: int | None = None) -> Any:
     indices, along = stripped(indices), 0 if axis is None else axis % x.ndim
 
-    def pullback(g: Any) -> Any:
+    def pullback(xp: Namespace, g: Any) -> Any:
         g, size = xp.moveaxis(g, along, 0), x.shape[along]
         sums = xp.sum_at(
             xp.reshape(g, (g.shape[0], math.prod(g.shape[1:]))), xp.where(indices < 0, indices + size, indices), size
@@ -92,7 +92,7 @@ def sort(xp: Namespace, x: Any, /, *, axis: int = -1, descending: bool = False, 
 def shared(xp: Namespace, y: Any) -> Any:
     """The same array; neighbours in the last axis that are equal share their gradient in equal parts, as in `max`."""
 
-    def pullback(g: Any) -> Any:
+    def pullback(xp: Namespace, g: Any) -> Any:
         bare, flat = stripped(y), xp.reshape(g, (-1, 1))
         is_first = xp.plain.concat([bare[..., :1] == bare[..., :1], bare[..., 1:] != bare[..., :-1]], axis=-1)
         group = xp.plain.cumulative_sum(xp.plain.astype(xp.plain.reshape(is_first, (-1,)), _numbers(xp, y).dtype)) - 1

@@ -11,10 +11,12 @@ References
 from __future__ import annotations
 
 import math
-from typing import Any, NoReturn
+from typing import Any
 
 from nnarray.backends import device_of
-from nnarray.recording.rules.reductions import axes_of
+from nnarray.names import by_name
+from nnarray.recording.rules.reductions import kept_shape
+from nnarray.recording.rules.unknown import refusing
 from nnarray.recording.traced import stripped
 from nnarray.typing import Namespace
 
@@ -25,17 +27,17 @@ def _product(xp: Namespace, a: Any, b: Any, c: Any) -> Any:
 
 def inv(xp: Namespace, a: Any) -> Any:
     y = xp.linalg.inv(a)
-    return y, (lambda g: -_product(xp, xp.matrix_transpose(y), g, xp.matrix_transpose(y)),)
+    return y, (lambda xp, g: -_product(xp, xp.matrix_transpose(y), g, xp.matrix_transpose(y)),)
 
 
 def solve(xp: Namespace, a: Any, b: Any) -> Any:
     x = xp.linalg.solve(a, b)
 
-    def to_b(g: Any) -> Any:
+    def to_b(xp: Namespace, g: Any) -> Any:
         return xp.linalg.solve(xp.matrix_transpose(a), g)
 
-    def to_a(g: Any) -> Any:
-        g = to_b(g)
+    def to_a(xp: Namespace, g: Any) -> Any:
+        g = to_b(xp, g)
         return -(g[..., :, None] * x[..., None, :]) if b.ndim == 1 else -xp.matmul(g, xp.matrix_transpose(x))
 
     return x, (to_a, to_b)
@@ -43,19 +45,19 @@ def solve(xp: Namespace, a: Any, b: Any) -> Any:
 
 def det(xp: Namespace, a: Any) -> Any:
     y = xp.linalg.det(a)
-    return y, (lambda g: (g * y)[..., None, None] * xp.matrix_transpose(xp.linalg.inv(a)),)
+    return y, (lambda xp, g: (g * y)[..., None, None] * xp.matrix_transpose(xp.linalg.inv(a)),)
 
 
 def slogdet(xp: Namespace, a: Any) -> Any:
     y = xp.linalg.slogdet(a)
-    return y, (lambda g: g[1][..., None, None] * xp.matrix_transpose(xp.linalg.inv(a)),)
+    return y, (lambda xp, g: g[1][..., None, None] * xp.matrix_transpose(xp.linalg.inv(a)),)
 
 
 def cholesky(xp: Namespace, a: Any, *, upper: bool = False) -> Any:
     """With L L' = A: symmetric part of L^-T P L^-1, where P is the lower half of L' dL/dL, its diagonal halved [2]_."""
     y = xp.linalg.cholesky(a, upper=upper)
 
-    def pullback(g: Any) -> Any:
+    def pullback(xp: Namespace, g: Any) -> Any:
         low, g = (xp.matrix_transpose(y), xp.matrix_transpose(g)) if upper else (y, g)
         p = _lower_half(xp, xp.matmul(xp.matrix_transpose(low), g))
         upper_factor = xp.matrix_transpose(low)
@@ -74,7 +76,7 @@ def eigh(xp: Namespace, a: Any) -> Any:
     y = xp.linalg.eigh(a)
     w, v = y
 
-    def pullback(g: Any) -> Any:
+    def pullback(xp: Namespace, g: Any) -> Any:
         of_w, of_v = g
         inner = _diagonal(xp, of_w) + xp.matmul(xp.matrix_transpose(v), of_v) * _gaps(xp, w)
         s = _product(xp, v, inner, xp.matrix_transpose(v))
@@ -99,7 +101,7 @@ def thin_svd(xp: Namespace, a: Any) -> Any:
     y = xp.linalg.svd(a, full_matrices=False)
     u, s, vh = y
 
-    def pullback(g: Any) -> Any:
+    def pullback(xp: Namespace, g: Any) -> Any:
         (of_u, of_s, of_vh), ut, v = g, xp.matrix_transpose(u), xp.matrix_transpose(vh)
         of_v, sizes = xp.matrix_transpose(of_vh), s[..., None, :]
         gaps = _gaps(xp, s * s)
@@ -118,10 +120,8 @@ def svd(xp: Namespace, a: Any, /, *, full_matrices: bool = True) -> Any:
 
 
 def full_svd(xp: Namespace, a: Any) -> Any:
-    def pullback(g: Any) -> NoReturn:
-        raise ValueError("the full matrices of svd are not unique, and have no gradient: pass full_matrices=False.")
-
-    return xp.linalg.svd(a), (pullback,)
+    reason = "the full matrices of svd are not unique, and have no gradient: pass full_matrices=False."
+    return xp.linalg.svd(a), (refusing(reason),)
 
 
 def thin_qr(xp: Namespace, a: Any) -> Any:
@@ -129,7 +129,7 @@ def thin_qr(xp: Namespace, a: Any) -> Any:
     y = xp.linalg.qr(a)
     q, r = y
 
-    def pullback(g: Any) -> Any:
+    def pullback(xp: Namespace, g: Any) -> Any:
         of_q, of_r = g
         m = xp.matmul(r, xp.matrix_transpose(of_r)) - xp.matmul(xp.matrix_transpose(of_q), q)
         m = xp.tril(m) + xp.matrix_transpose(xp.tril(m, k=-1))
@@ -145,17 +145,15 @@ def qr(xp: Namespace, a: Any, /, *, mode: str = "reduced") -> Any:
 
 
 def other_qr(xp: Namespace, a: Any, *, mode: str) -> Any:
-    def pullback(g: Any) -> NoReturn:
-        raise ValueError("qr has a gradient for mode='reduced' and at least as many rows as columns only.")
-
-    return xp.linalg.qr(a, mode=mode), (pullback,)
+    reason = "qr has a gradient for mode='reduced' and at least as many rows as columns only."
+    return xp.linalg.qr(a, mode=mode), (refusing(reason),)
 
 
 def pinv(xp: Namespace, a: Any, *, rtol: Any = None) -> Any:
     """For matrices of a fixed rank [3]_."""
     p = xp.linalg.pinv(a, rtol=rtol)
 
-    def pullback(g: Any) -> Any:
+    def pullback(xp: Namespace, g: Any) -> Any:
         pt, gt = xp.matrix_transpose(p), xp.matrix_transpose(g)
         of_rows = _product(xp, gt, p, pt)
         of_columns = _product(xp, pt, p, gt)
@@ -216,11 +214,11 @@ def euclidean(xp: Namespace, x: Any, *, axis: Any = None, keepdims: bool = False
     """The root of the sum of squares; its derivative at 0 is 0, the smallest of those that there are."""
     y = xp.linalg.vector_norm(x, axis=axis, keepdims=keepdims)
 
-    def pullback(g: Any) -> Any:
-        shape = tuple(1 if i in axes_of(axis, x.ndim) else n for i, n in enumerate(x.shape))
-        size = xp.reshape(y, shape)
+    def pullback(xp: Namespace, g: Any) -> Any:
+        kept = kept_shape(x.shape, axis)
+        size = xp.reshape(y, kept)
         unit = xp.divide(x, xp.where(size == 0, xp.ones_like(size), size))
-        return xp.reshape(g, shape) * unit
+        return xp.reshape(g, kept) * unit
 
     return y, (pullback,)
 
@@ -251,30 +249,5 @@ def matrix_norm(xp: Namespace, x: Any, /, *, keepdims: bool = False, ord: Any = 
     return y[..., None, None] if keepdims else y
 
 
-RULES = {
-    "cholesky": cholesky,
-    "det": det,
-    "eigh": eigh,
-    "euclidean": euclidean,
-    "full_svd": full_svd,
-    "inv": inv,
-    "other_qr": other_qr,
-    "pinv": pinv,
-    "slogdet": slogdet,
-    "solve": solve,
-    "thin_qr": thin_qr,
-    "thin_svd": thin_svd,
-}
-COMPOSED = {
-    "cross": cross,
-    "diagonal": diagonal,
-    "eigvalsh": eigvalsh,
-    "matrix_norm": matrix_norm,
-    "matrix_power": matrix_power,
-    "outer": outer,
-    "qr": qr,
-    "svd": svd,
-    "svdvals": svdvals,
-    "trace": trace,
-    "vector_norm": vector_norm,
-}
+RULES = by_name(cholesky, det, eigh, euclidean, full_svd, inv, other_qr, pinv, slogdet, solve, thin_qr, thin_svd)
+COMPOSED = by_name(cross, diagonal, eigvalsh, matrix_norm, matrix_power, outer, qr, svd, svdvals, trace, vector_norm)

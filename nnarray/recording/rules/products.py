@@ -13,24 +13,24 @@ def matmul(xp: Namespace, x1: Any, x2: Any) -> Any:
     """dL/dx1 = g x2', dL/dx2 = x1' g; a vector is a row on the left, and a column on the right."""
     if x1.ndim == x2.ndim == 2:  # usual, and fast
         return xp.matmul(x1, x2), (
-            lambda g: xp.matmul(g, xp.matrix_transpose(x2)),
-            lambda g: xp.matmul(xp.matrix_transpose(x1), g),
+            lambda xp, g: xp.matmul(g, x2.T),
+            lambda xp, g: xp.matmul(x1.T, g),
         )
 
-    def matrices(g: Any) -> tuple[Any, Any, Any]:
+    def matrices(xp: Namespace, g: Any) -> tuple[Any, Any, Any]:
         if x2.ndim == 1:
             g = xp.expand_dims(g, axis=-1)
         if x1.ndim == 1:
             g = xp.expand_dims(g, axis=-2)
         return g, xp.expand_dims(x1, axis=0) if x1.ndim == 1 else x1, xp.expand_dims(x2, axis=1) if x2.ndim == 1 else x2
 
-    def to_first(g: Any) -> Any:
-        g, _, b = matrices(g)
+    def to_first(xp: Namespace, g: Any) -> Any:
+        g, _, b = matrices(xp, g)
         dx = xp.matmul(g, xp.matrix_transpose(b))
         return dx[..., 0, :] if x1.ndim == 1 else dx
 
-    def to_second(g: Any) -> Any:
-        g, a, _ = matrices(g)
+    def to_second(xp: Namespace, g: Any) -> Any:
+        g, a, _ = matrices(xp, g)
         if x2.ndim == 2 and a.ndim > 2:  # one product instead of many and their sum
             g, a = (xp.reshape(each, (-1, each.shape[-1])) for each in (g, a))
         dx = xp.matmul(xp.matrix_transpose(a), g)

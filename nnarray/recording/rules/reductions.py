@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from nnarray import kernels
+from nnarray.names import by_name
 from nnarray.typing import Namespace, Shape
 
 
@@ -15,10 +17,14 @@ def axes_of(axis: Any, ndim: int) -> tuple[int, ...]:
     return tuple(a % ndim for a in (axis if isinstance(axis, (tuple, list)) else (axis,)))
 
 
-def spread(xp: Namespace, g: Any, shape: Shape, axis: Any, *, keepdims: bool) -> Any:
-    """What was reduced over axes, with these axes again, of length 1."""
-    axes = axes_of(axis, len(shape))
-    return g if keepdims else xp.reshape(g, tuple(1 if i in axes else n for i, n in enumerate(shape)))
+def kept_shape(shape: Shape, axis: Any) -> Shape:
+    """The shape of a result with the axes that were reduced, of length 1."""
+    if axis is None:
+        return (1,) * len(shape)
+    kept = [*shape]
+    for i in axis if isinstance(axis, tuple) else (axis,):
+        kept[i] = 1
+    return tuple(kept)
 
 
 def count_of(shape: Shape, axis: Any) -> int:
@@ -27,21 +33,22 @@ def count_of(shape: Shape, axis: Any) -> int:
 
 
 def total(xp: Namespace, x: Any, *, axis: Any = None, dtype: Any = None, keepdims: bool = False) -> Any:
+    shape, kept = x.shape, kept_shape(x.shape, axis)
     y = xp.sum(x, axis=axis, dtype=dtype, keepdims=keepdims)
-    return y, (lambda g: xp.broadcast_to(spread(xp, g, x.shape, axis, keepdims=keepdims), x.shape),)
+    return y, (lambda xp, g: kernels.spread(g, kept, shape),)
 
 
 def mean(xp: Namespace, x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
-    y, count = xp.mean(x, axis=axis, keepdims=keepdims), count_of(x.shape, axis)
-    return y, (lambda g: xp.broadcast_to(spread(xp, g / count, x.shape, axis, keepdims=keepdims), x.shape),)
+    shape, kept, count = x.shape, kept_shape(x.shape, axis), count_of(x.shape, axis)
+    return xp.mean(x, axis=axis, keepdims=keepdims), (lambda xp, g: kernels.spread(g / count, kept, shape),)
 
 
 def var(xp: Namespace, x: Any, *, axis: Any = None, correction: float = 0.0, keepdims: bool = False) -> Any:
     y, free = xp.var(x, axis=axis, correction=correction, keepdims=keepdims), count_of(x.shape, axis) - correction
 
-    def pullback(g: Any) -> Any:
+    def pullback(xp: Namespace, g: Any) -> Any:
         centred = x - xp.mean(x, axis=axis, keepdims=True)
-        return xp.times(centred, spread(xp, g * (2 / free), x.shape, axis, keepdims=keepdims))
+        return xp.times(centred, xp.reshape(g * (2 / free), kept_shape(x.shape, axis)))
 
     return y, (pullback,)
 
@@ -52,20 +59,20 @@ def std(xp: Namespace, x: Any, /, *, axis: Any = None, correction: float = 0.0, 
 
 
 def largest(xp: Namespace, x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
-    return _extreme(xp, xp.max(x, axis=axis, keepdims=keepdims), x, axis, keepdims=keepdims)
+    return _extreme(xp, xp.max(x, axis=axis, keepdims=keepdims), x, axis)
 
 
 def smallest(xp: Namespace, x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
-    return _extreme(xp, xp.min(x, axis=axis, keepdims=keepdims), x, axis, keepdims=keepdims)
+    return _extreme(xp, xp.min(x, axis=axis, keepdims=keepdims), x, axis)
 
 
-def _extreme(xp: Namespace, y: Any, x: Any, axis: Any, *, keepdims: bool) -> Any:
+def _extreme(xp: Namespace, y: Any, x: Any, axis: Any) -> Any:
     """The gradient goes in equal parts to all entries that are equal to the extreme."""
+    kept = kept_shape(x.shape, axis)
 
-    def pullback(g: Any) -> Any:
-        equal = x == spread(xp, y, x.shape, axis, keepdims=keepdims)
-        ones = xp.astype(equal, g.dtype)
-        part = spread(xp, g, x.shape, axis, keepdims=keepdims) / xp.sum(ones, axis=axis, keepdims=True)
+    def pullback(xp: Namespace, g: Any) -> Any:
+        ones = xp.astype(x == xp.reshape(y, kept), g.dtype)
+        part = xp.reshape(g, kept) / kernels.summed_to(ones, kept)
         return xp.times(ones, part)
 
     return y, (pullback,)
@@ -75,7 +82,7 @@ def product(xp: Namespace, x: Any, *, axis: Any = None, dtype: Any = None, keepd
     """The derivative is the product of the other entries: of those before and those after, for one may be 0."""
     y = xp.prod(x, axis=axis, dtype=dtype, keepdims=keepdims)
 
-    def pullback(g: Any) -> Any:
+    def pullback(xp: Namespace, g: Any) -> Any:
         axes = axes_of(axis, x.ndim)
         rest = tuple(i for i in range(x.ndim) if i not in axes)
         order = (*rest, *axes)
@@ -83,7 +90,7 @@ def product(xp: Namespace, x: Any, *, axis: Any = None, dtype: Any = None, keepd
         rows = xp.reshape(moved, (*(x.shape[i] for i in rest), count_of(x.shape, axis)))
         others = _before(xp, rows) * xp.flip(_before(xp, xp.flip(rows, axis=-1)), axis=-1)
         others = xp.permute_dims(xp.reshape(others, moved.shape), tuple(order.index(i) for i in range(x.ndim)))
-        return spread(xp, g, x.shape, axis, keepdims=keepdims) * others
+        return xp.reshape(g, kept_shape(x.shape, axis)) * others
 
     return y, (pullback,)
 
@@ -98,7 +105,7 @@ def _before(xp: Namespace, x: Any) -> Any:
 def cumulative_sum(xp: Namespace, x: Any, *, axis: Any = None, dtype: Any = None, include_initial: bool = False) -> Any:
     y, along = xp.cumulative_sum(x, axis=axis, dtype=dtype, include_initial=include_initial), _one(axis, x)
 
-    def pullback(g: Any) -> Any:
+    def pullback(xp: Namespace, g: Any) -> Any:
         g = _without_initial(xp, g, along, include_initial)
         return xp.flip(xp.cumulative_sum(xp.flip(g, axis=along), axis=along), axis=along)
 
@@ -114,7 +121,7 @@ def cumulative_prod(
     """
     y, along = xp.cumulative_prod(x, axis=axis, dtype=dtype, include_initial=include_initial), _one(axis, x)
 
-    def pullback(g: Any) -> Any:
+    def pullback(xp: Namespace, g: Any) -> Any:
         g = xp.moveaxis(_without_initial(xp, g, along, include_initial), along, -1)
         rows, size = xp.moveaxis(x, along, -1), x.shape[along]
         sums, factors, distance = g, xp.concat([rows[..., 1:], xp.zeros_like(rows[..., :1])], axis=-1), 1
@@ -145,14 +152,10 @@ def diff(xp: Namespace, x: Any, /, *, axis: int = -1, n: int = 1, prepend: Any =
     return x
 
 
-RULES = {
-    "cumulative_prod": cumulative_prod,
-    "cumulative_sum": cumulative_sum,
+RULES = by_name(cumulative_prod, cumulative_sum, mean, var) | {
     "max": largest,
-    "mean": mean,
     "min": smallest,
     "prod": product,
     "sum": total,
-    "var": var,
 }
 COMPOSED = {"diff": diff, "std": std}

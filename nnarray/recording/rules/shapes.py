@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from nnarray.names import by_name
 from nnarray.recording.rules.reductions import axes_of
 from nnarray.recording.traced import Traced, stripped
 from nnarray.recording.trees import leaves
@@ -12,38 +13,38 @@ from nnarray.typing import Namespace, Shape
 
 
 def reshape(xp: Namespace, x: Any, shape: Shape, *, copy: bool | None = None) -> Any:
-    return xp.reshape(x, shape, copy=copy), (lambda g: xp.reshape(g, x.shape),)
+    return xp.reshape(x, shape, copy=copy), (lambda xp, g: xp.reshape(g, x.shape),)
 
 
 def permute_dims(xp: Namespace, x: Any, axes: tuple[int, ...]) -> Any:
     axes = axes_of(tuple(axes), x.ndim)
     back = tuple(sorted(range(x.ndim), key=axes.__getitem__))
-    return xp.permute_dims(x, axes), (lambda g: xp.permute_dims(g, back),)
+    return xp.permute_dims(x, axes), (lambda xp, g: xp.permute_dims(g, back),)
 
 
 def matrix_transpose(xp: Namespace, x: Any) -> Any:
-    return xp.matrix_transpose(x), (lambda g: xp.matrix_transpose(g),)
+    return xp.matrix_transpose(x), (lambda xp, g: xp.matrix_transpose(g),)
 
 
 def broadcast_to(xp: Namespace, x: Any, shape: Shape) -> Any:
-    return xp.broadcast_to(x, shape), (lambda g: g,)
+    return xp.broadcast_to(x, shape), (lambda xp, g: g,)
 
 
 def flip(xp: Namespace, x: Any, *, axis: Any = None) -> Any:
-    return xp.flip(x, axis=axis), (lambda g: xp.flip(g, axis=axis),)
+    return xp.flip(x, axis=axis), (lambda xp, g: xp.flip(g, axis=axis),)
 
 
 def roll(xp: Namespace, x: Any, shift: Any, *, axis: Any = None) -> Any:
     back = tuple(-s for s in shift) if isinstance(shift, tuple) else -shift
-    return xp.roll(x, shift, axis=axis), (lambda g: xp.roll(g, back, axis=axis),)
+    return xp.roll(x, shift, axis=axis), (lambda xp, g: xp.roll(g, back, axis=axis),)
 
 
 def tril(xp: Namespace, x: Any, *, k: int = 0) -> Any:
-    return xp.tril(x, k=k), (lambda g: xp.tril(g, k=k),)
+    return xp.tril(x, k=k), (lambda xp, g: xp.tril(g, k=k),)
 
 
 def triu(xp: Namespace, x: Any, *, k: int = 0) -> Any:
-    return xp.triu(x, k=k), (lambda g: xp.triu(g, k=k),)
+    return xp.triu(x, k=k), (lambda xp, g: xp.triu(g, k=k),)
 
 
 def concat(xp: Namespace, *arrays: Any, axis: int | None = 0) -> Any:
@@ -54,7 +55,7 @@ def concat(xp: Namespace, *arrays: Any, axis: int | None = 0) -> Any:
     for x in arrays:
         size = x.shape[along] if axis is not None else math.prod(x.shape)
         key = (*([slice(None)] * along), slice(start, start + size), ...)
-        pullbacks.append(lambda g, key=key, shape=x.shape: xp.reshape(g[key], shape))
+        pullbacks.append(lambda xp, g, key=key, shape=x.shape: xp.reshape(g[key], shape))
         start += size
     return y, tuple(pullbacks)
 
@@ -62,26 +63,16 @@ def concat(xp: Namespace, *arrays: Any, axis: int | None = 0) -> Any:
 def stack(xp: Namespace, *arrays: Any, axis: int = 0) -> Any:
     y = xp.stack(list(arrays), axis=axis)
     before = (slice(None),) * (axis % y.ndim)
-    return y, tuple((lambda g, i=i: g[(*before, i, ...)]) for i in range(len(arrays)))
+    return y, tuple((lambda xp, g, i=i: g[(*before, i, ...)]) for i in range(len(arrays)))
 
 
-def astype(xp: Namespace, x: Any, dtype: Any, *, copy: bool = True, device: Any = None) -> Any:
-    settings = {"copy": copy} if device is None else {"copy": copy, "device": device}
-    y = xp.plain.astype(x, dtype, **settings) if not isinstance(x, Traced) else xp.astype(x, dtype, **settings)
-    return y, (lambda g: g,)
+def astype(xp: Namespace, x: Any, dtype: Any, **settings: Any) -> Any:
+    return xp.cast_real(x, dtype, **settings), (lambda xp, g: g,)
 
 
 def cast(xp: Namespace, x: Any, dtype: Any, /, **settings: Any) -> Any:
-    """`astype`: a real floating dtype is recorded; whole numbers and truth values have no gradient.
-
-    Raises
-    ------
-    TypeError
-        For complex dtypes.
-    """
-    if xp.isdtype(dtype, "complex floating"):
-        raise TypeError("gradients of complex numbers are not supported: compute with the real and the imaginary part.")
-    if not xp.isdtype(dtype, "real floating"):
+    """`astype`: whole numbers and truth values have no gradient."""
+    if not xp.isdtype(dtype, ("real floating", "complex floating")):
         return xp.plain.astype(stripped(x), dtype, **settings)
     return xp.cast_real(x, dtype, **settings)
 
@@ -173,28 +164,9 @@ def ifftshift(xp: Namespace, x: Any, /, *, axes: Any = None) -> Any:
 
 
 FFT_COMPOSED = {"fftshift": fftshift, "ifftshift": ifftshift}  # the other functions of `fft` have complex numbers
-RULES = {
-    "broadcast_to": broadcast_to,
-    "cast_real": astype,
-    "concat": concat,
-    "flip": flip,
-    "matrix_transpose": matrix_transpose,
-    "permute_dims": permute_dims,
-    "reshape": reshape,
-    "roll": roll,
-    "stack": stack,
-    "tril": tril,
-    "triu": triu,
+RULES = by_name(broadcast_to, concat, flip, matrix_transpose, permute_dims, reshape, roll, stack, tril, triu) | {
+    "cast_real": astype
 }
-COMPOSED = {
-    "asarray": asarray,
-    "astype": cast,
-    "broadcast_arrays": broadcast_arrays,
-    "expand_dims": expand_dims,
-    "full": full,
-    "meshgrid": meshgrid,
-    "moveaxis": moveaxis,
-    "squeeze": squeeze,
-    "tile": tile,
-    "unstack": unstack,
+COMPOSED = by_name(asarray, broadcast_arrays, expand_dims, full, meshgrid, moveaxis, squeeze, tile, unstack) | {
+    "astype": cast
 }
