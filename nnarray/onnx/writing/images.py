@@ -66,6 +66,20 @@ def mean_pool(w: Writer, op: Operation) -> str:
     return w.add("Mul", y, w.constant(w.xp.astype(entries / counts, dtype_of(op))))
 
 
+@kernel_row("batch_norm", narrow=True)
+def batch_norm(w: Writer, op: Operation) -> str:
+    """BatchNormalization between two transpositions, if there are more axes than the channels."""
+    x, *arrays = op.arguments
+    count, dtype = len(x.shape), dtype_of(op)
+    numbers = [w.tensor(each, dtype) for each in arrays]
+    epsilon = float(op.settings["epsilon"])
+    if count == 2:
+        return w.add("BatchNormalization", w.tensor(x, dtype), *numbers, epsilon=epsilon)
+    first = w.permuted(x, (0, count - 1, *range(1, count - 1)))
+    y = w.add("BatchNormalization", first, *numbers, epsilon=epsilon)
+    return w.add("Transpose", y, perm=(0, *range(2, count), 1))
+
+
 @kernel_row("local_response")
 def local_response(w: Writer, op: Operation) -> str:
     """The neighbours are slices of the padded squares, so that it fits any number of axes and an even size."""

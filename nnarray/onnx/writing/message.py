@@ -9,6 +9,7 @@ from typing import Any
 from nnarray.onnx.writing.record import Recording, Source, layer_of, recording_of
 from nnarray.onnx.writing.sizes import Size
 from nnarray.onnx.writing.table import ROWS
+from nnarray.onnx.writing.transpositions import settled
 from nnarray.onnx.writing.writer import Made, Unwritable, Writer, code
 from nnarray.recording.graph import Operation
 from nnarray.version import __version__
@@ -51,7 +52,7 @@ def written(source: Source, batch: int | None) -> bytes:
         _write(writer, op, source, recording.whole)
     output = writer.free(OUTPUT)
     last = writer.add("Identity", writer.tensor(recording.output))
-    writer.nodes[:] = _renamed(_used(writer.nodes, last), last, output)
+    writer.nodes[:] = _renamed(_used(settled(writer), last), last, output)
     return _message(onnx, writer, recording, output, source.notes)
 
 
