@@ -582,7 +582,8 @@ class Model(metaclass=Explained):
         the names that the network gives them; the output is named "outputs". `nn.load_onnx` reads the file.
 
         Layers of your own are written too, if they use the array API standard. The file at `path` is replaced as a
-        whole or not at all.
+        whole or not at all. Above 2 GiB, the parameters lie in a second file beside it, such as
+        "m.onnx.0123456789abcdef.data": move both together.
 
         Parameters
         ----------
@@ -624,13 +625,7 @@ class Model(metaclass=Explained):
         host = self.of_values().to(host_backend())
         named = {name: each for name, each in self.metadata.items() if name == "classes"}
         notes = {name: json.dumps(each, ensure_ascii=False) for name, each in named.items()}
-        source = writing.Source(host.wiring, host.theta, host.state, host.inputs, notes)
-        data = writing.contents(source, batch, is_checked=check)
-
-        def write(part: Path) -> None:
-            part.write_bytes(data)
-
-        files.replace(file, write)
+        writing.write(file, writing.source_of(host, notes), batch, files.replace, is_checked=check)
 
     def state_dict(self) -> dict[str, Array]:
         """Copies of parameters and state by name, such as "0.weight", in the model's library.
