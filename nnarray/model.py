@@ -574,7 +574,14 @@ class Model(metaclass=Explained):
         checkpoints.save(self, path)
 
     @explained
-    def to_onnx(self, path: str | os.PathLike[str], *, batch: int | None = None, check: bool = True) -> None:
+    def to_onnx(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        batch: int | None = None,
+        dynamic_axes: Mapping[Any, Any] | None = None,
+        check: bool = True,
+    ) -> None:
         """Write the model as an ONNX file, for programs in other languages.
 
         The file has operators of ONNX, and the parameters under their names, such as "0.weight". It computes what the
@@ -591,6 +598,11 @@ class Model(metaclass=Explained):
             Must end in .onnx.
         batch : int, optional
             The number of examples in each call of the file. If None, it may be any.
+        dynamic_axes : mapping, optional
+            Other axes of the inputs that may have any size, with a name for each: {1: "length"} for sequences,
+            {1: "height", 2: "width"} for images. Of several inputs, such a mapping by name: {"tokens": {1: "length"}}.
+            Axes with the same name have the same size. What learns or computes something for each position, such as
+            `LearnedPositions`, has at most as many positions as the model has.
         check : bool
             Whether the file is run before it is written: on random inputs, by ONNX Runtime if it is installed, else
             by the reference evaluator of ONNX. Its outputs must be those of the model, up to rounding.
@@ -625,7 +637,7 @@ class Model(metaclass=Explained):
         host = self.of_values().to(host_backend())
         named = {name: each for name, each in self.metadata.items() if name == "classes"}
         notes = {name: json.dumps(each, ensure_ascii=False) for name, each in named.items()}
-        writing.write(file, writing.source_of(host, notes), batch, files.replace, is_checked=check)
+        writing.write(file, writing.source_of(host, notes, dynamic_axes), batch, files.replace, is_checked=check)
 
     def state_dict(self) -> dict[str, Array]:
         """Copies of parameters and state by name, such as "0.weight", in the model's library.

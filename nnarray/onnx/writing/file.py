@@ -10,6 +10,7 @@ from typing import Any
 from nnarray.kernels.compilation import quiet
 from nnarray.names import shown
 from nnarray.onnx.writing import beside, elementwise, images, indexing, linear, recurrent, reductions, shapes
+from nnarray.onnx.writing.axes import axes_of
 from nnarray.onnx.writing.checking import CLOSE, check
 from nnarray.onnx.writing.message import Content, content_of, message_of, package
 from nnarray.onnx.writing.record import Source
@@ -41,9 +42,9 @@ def named_file(path: Any, dtype: str) -> Path:
     return file
 
 
-def source_of(model: Any, notes: dict[str, str]) -> Source:
-    """What is written of a model on the host."""
-    return Source(model.wiring, model.theta, model.state, model.inputs, notes)
+def source_of(model: Any, notes: dict[str, str], dynamic_axes: Any = None) -> Source:
+    """What is written of a model on the host; raises as `axes_of`."""
+    return Source(model.wiring, model.theta, model.state, model.inputs, notes, axes_of(model.inputs, dynamic_axes))
 
 
 @quiet  # the random inputs need not be such that each function is defined there

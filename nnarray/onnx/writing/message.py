@@ -8,14 +8,14 @@ from typing import Any, NamedTuple
 
 from nnarray.onnx.writing.beside import Place
 from nnarray.onnx.writing.record import Recording, Source, layer_of, recording_of
-from nnarray.onnx.writing.sizes import Size
+from nnarray.onnx.writing.sizes import BATCH, Size
 from nnarray.onnx.writing.table import ROWS
 from nnarray.onnx.writing.transpositions import settled
 from nnarray.onnx.writing.writer import Made, Unwritable, Writer, code
 from nnarray.recording.graph import Operation
 from nnarray.version import __version__
 
-OUTPUT, BATCH = "outputs", "batch"
+OUTPUT = "outputs"
 IR = {18: 8, 19: 9, 20: 9}
 """The version of the format that came with a version of the operators."""
 
@@ -58,9 +58,10 @@ def content_of(source: Source, batch: int | None) -> Content:
         If an operation has no row in the table, or depends on the number of examples; it names the layer.
     """
     recording = recording_of(source, batch)
-    writer = Writer(recording.parameters, list(recording.inputs))
+    places = {each.name: each.places[0] for each in recording.axes if each.name != BATCH}
+    writer = Writer(recording.parameters, list(recording.inputs), places)
     for name, value in recording.inputs.items():
-        writer.values[value.number] = name
+        writer.has(value, name)
     for op in recording.operations:
         _write(writer, op, source, recording.whole)
     output = writer.free(OUTPUT)
@@ -83,7 +84,7 @@ def _write(writer: Writer, op: Operation, source: Source, whole: frozenset[str])
     names = (names,) if isinstance(names, str) else names
     for value, name in zip(op.results, names, strict=False):
         if value is not None:
-            writer.values[value.number] = name
+            writer.has(value, name)
 
 
 def _used(nodes: list[Made], last: str) -> list[Made]:
@@ -147,5 +148,5 @@ def _constant(onnx: Any, writer: Writer, name: str, array: Any, places: Mapping[
 
 
 def _info(helper: Any, name: str, value: Any) -> Any:
-    shape = [BATCH if isinstance(n, Size) else n for n in value.shape]
+    shape = [str(n) or f"size {axis} of {name}" if isinstance(n, Size) else n for axis, n in enumerate(value.shape)]
     return helper.make_tensor_value_info(name, code(value.dtype), shape)
