@@ -578,7 +578,14 @@ class Model(metaclass=Explained):
         checkpoints.save(self, path)
 
     @explained
-    def to_onnx(self, path: str | os.PathLike[str], *, batch: int | None = None, check: bool = True) -> None:
+    def to_onnx(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        batch: int | None = None,
+        dynamic_axes: Mapping[Any, Any] | None = None,
+        check: bool = True,
+    ) -> None:
         """Write the model as an ONNX file, for programs in other languages.
 
         The file has operators of ONNX, and the parameters under their names, such as "0.weight". It computes what the
@@ -586,7 +593,8 @@ class Model(metaclass=Explained):
         the names that the network gives them; the output is named "outputs". `nn.load_onnx` reads the file.
 
         Layers of your own are written too, if they use the array API standard. The file at `path` is replaced as a
-        whole or not at all.
+        whole or not at all. Above 2 GiB, the parameters lie in a second file beside it, such as
+        "m.onnx.0123456789abcdef.data": move both together.
 
         Parameters
         ----------
@@ -594,6 +602,11 @@ class Model(metaclass=Explained):
             Must end in .onnx.
         batch : int, optional
             The number of examples in each call of the file. If None, it may be any.
+        dynamic_axes : mapping, optional
+            Other axes of the inputs that may have any size, with a name for each: {1: "length"} for sequences,
+            {1: "height", 2: "width"} for images. Of several inputs, such a mapping by name: {"tokens": {1: "length"}}.
+            Axes with the same name have the same size. What learns or computes something for each position, such as
+            `LearnedPositions`, has at most as many positions as the model has.
         check : bool
             Whether the file is run before it is written: on random inputs, by ONNX Runtime if it is installed, else
             by the reference evaluator of ONNX. Its outputs must be those of the model, up to rounding.
@@ -628,13 +641,7 @@ class Model(metaclass=Explained):
         host = self.of_values().to(host_backend())
         named = {name: each for name, each in self.metadata.items() if name == "classes"}
         notes = {name: json.dumps(each, ensure_ascii=False) for name, each in named.items()}
-        source = writing.Source(host.wiring, host.theta, host.state, host.inputs, notes)
-        data = writing.contents(source, batch, is_checked=check)
-
-        def write(part: Path) -> None:
-            part.write_bytes(data)
-
-        files.replace(file, write)
+        writing.write(file, writing.source_of(host, notes, dynamic_axes), batch, files.replace, is_checked=check)
 
     def state_dict(self) -> dict[str, Array]:
         """Copies of parameters and state by name, such as "0.weight", in the model's library.

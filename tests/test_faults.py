@@ -792,6 +792,12 @@ def not_in_onnx(b: Bench) -> Call:
     return lambda: model.to_onnx("model.onnx")
 
 
+def depends_on_a_length(b: Bench) -> Call:
+    pytest.importorskip("onnx")
+    model = nn.Network(nn.Lambda(lambda x: x / float(x.shape[1]))).init((2,))
+    return lambda: model.to_onnx("model.onnx", dynamic_axes={1: "length"})
+
+
 def relu_of(g: Any, shape: Any, **more: Any) -> Any:
     return g.model([g.node("Relu", ["x"], ["y"])], [g.value("x", shape)], [g.value("y")], **more)
 
@@ -820,6 +826,8 @@ ONNX: dict[str, Case] = {
     "an input of a program left out": input_left_out,
     "another ending, to write ONNX": lambda b: lambda: b.model.to_onnx("model.pb"),
     "a function that ONNX does not have": not_in_onnx,
+    "an axis that is not one of the inputs": lambda b: lambda: b.model.to_onnx("m.onnx", dynamic_axes={2: "length"}),
+    "a computation that depends on a length": depends_on_a_length,
 }
 
 FILES: dict[str, Case] = {

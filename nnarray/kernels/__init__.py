@@ -26,6 +26,7 @@ from nnarray.kernels.standard.losses import (
     reduced_cross_entropy_of_labels,
 )
 from nnarray.kernels.standard.normalisation import (
+    batch_norm,
     batch_norm_pullback,
     layer_norm,
     layer_norm_pullback,

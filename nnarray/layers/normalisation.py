@@ -88,14 +88,13 @@ class BatchNorm(Layer):
         return scale, params["bias"] - state["mean"] * scale
 
     def _infer(self, params: Tree, x: Array, ctx: Context) -> Out:
-        xp, w = namespace(x), params["weight"]
-        inverse = 1.0 / xp.sqrt(ctx.state["variance"] + self.epsilon)
-        z = (x - ctx.state["mean"]) * inverse
+        xp, w, mean, variance = namespace(x), params["weight"], ctx.state["mean"], ctx.state["variance"]
 
         def pullback(dy: Array) -> tuple[Array, Tree]:
-            return dy * (w * inverse), _parameter_gradients(dy, z)
+            inverse = 1.0 / xp.sqrt(variance + self.epsilon)
+            return dy * (w * inverse), _parameter_gradients(dy, (x - mean) * inverse)
 
-        return Out(kernels.scale_and_shift(z, w, params["bias"]), pullback)
+        return Out(kernels.batch_norm(x, w, params["bias"], mean, variance, epsilon=self.epsilon), pullback)
 
     def _train(self, params: Tree, x: Array, ctx: Context) -> Out:
         w, axes, count = params["weight"], tuple(range(x.ndim - 1)), math.prod(x.shape[:-1])

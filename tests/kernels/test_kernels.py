@@ -348,6 +348,10 @@ CASES: dict[str, Callable[[], list[Case]]] = {
     "scale_and_shift": lambda: [
         case(normal(*shape), normal(shape[-1]), normal(shape[-1])) for shape in ((4, 3), (2, 3, 1, 5), (6,))
     ],
+    "batch_norm": lambda: [
+        case(normal(*s), *(normal(s[-1]) for _ in range(3)), positive(s[-1]), epsilon=1e-5)
+        for s in ((4, 3), (2, 3, 1, 5), (0, 3))
+    ],
     "moving_average": lambda: [
         case(normal(4), positive(1, 1, 4), momentum=0.1, factor=1.25),
         case(normal(1), positive(1, 1), momentum=1.0),

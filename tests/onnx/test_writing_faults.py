@@ -66,6 +66,41 @@ def test_a_pass_of_a_recurrent_layer_is_one_operator(tmp_path: Path) -> None:
     assert {f"0.0.{kind}_l0{way}" for kind in ("weight_ih", "weight_hh") for way in ("", "_reverse")} <= names
 
 
+def operators(path: Path) -> list[str]:
+    return [node.op_type for node in onnx.load(path).graph.node]
+
+
+def test_batch_normalisation_is_one_operator_and_channels_move_once(tmp_path: Path) -> None:
+    block = nn.Network(nn.Conv2D(4, 3, padding="same"), nn.BatchNorm(), nn.Activation("relu"))
+    branches = nn.Branches(block, nn.MaxPool2D(3, 1, padding=1))
+    model = of(nn.Network(block, nn.Residual(block), branches, nn.Activation("leaky_relu")), (6, 5, 2))
+    model.to_onnx(tmp_path / "m.onnx")
+    found = operators(tmp_path / "m.onnx")
+    assert found.count("Transpose") == 2
+    assert found[:4] == ["Transpose", "Conv", "BatchNormalization", "Relu"]
+    again = nn.load_onnx(tmp_path / "m.onnx")
+    assert {"0.0.1.weight", "0.0.1.bias"} <= {*again.params}
+    X = drawn(model, 3)
+    np.testing.assert_allclose(by_runtime(tmp_path / "m.onnx", X), model(X), rtol=0, atol=1e-4)
+    model = of(nn.Network(nn.Dense(4), nn.BatchNorm(), nn.Dense(2)), (3,))
+    model.to_onnx(tmp_path / "m.onnx")
+    assert operators(tmp_path / "m.onnx") == ["Gemm", "BatchNormalization", "Gemm"]
+
+
+def test_transpositions_that_others_read_are_kept(tmp_path: Path) -> None:
+    def function(x: Any) -> Any:
+        xp = nn.namespace(x)
+        y = xp.permute_dims(x[:, :, None] * x[:, None, :], (0, 2, 1)) * 2.0
+        z = xp.concat([y, xp.permute_dims(xp.tanh(y), (0, 2, 1))], axis=1) + xp.ones((3,), dtype=x.dtype)
+        return xp.sum(xp.where(z > 0.3, z, 0.5) @ y, axis=1)
+
+    model = with_own(function)
+    model.to_onnx(tmp_path / "m.onnx")
+    X = drawn(model, 3)
+    for found in (by_runtime(tmp_path / "m.onnx", X), by_reference(tmp_path / "m.onnx", X)):
+        np.testing.assert_allclose(found, model(X), rtol=0, atol=1e-4)
+
+
 def test_names_of_inputs_that_others_have(tmp_path: Path) -> None:
     inputs = nn.Inputs({"outputs": nn.Dense(3), "Gemm_0": nn.Dense(2)})
     model = of(nn.Network(inputs, nn.Dense(2)), {"outputs": (2,), "Gemm_0": (3,)})

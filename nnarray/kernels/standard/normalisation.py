@@ -52,6 +52,19 @@ def scale_and_shift(z: Array, weight: Array, bias: Array) -> Array:
 
 
 @kernel
+def batch_norm(x: Array, weight: Array, bias: Array, mean: Array, variance: Array, *, epsilon: float) -> Array:
+    """y = w (x - mean) / sqrt(variance + epsilon) + b, by a mean and a variance of each channel that are known.
+
+    Parameters
+    ----------
+    x : array, shape (..., channels)
+    weight, bias, mean, variance : array, shape (channels,)
+    """
+    inverse = 1.0 / namespace(x).sqrt(variance + epsilon)
+    return scale_and_shift((x - mean) * inverse, weight, bias)
+
+
+@kernel
 def normalise_pullback(dz: Array, z: Array, inverse: Array, *, axes: tuple[int, ...]) -> Array:
     """dx = (dz - mean(dz) - z mean(dz z)) / sqrt(variance + epsilon).
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from nnarray.backends import dtype_name, host_backend
 from nnarray.layers.base import Context
 from nnarray.onnx.writing.message import package
 from nnarray.onnx.writing.record import Source, by_name, examples
+from nnarray.onnx.writing.sizes import BATCH
 from nnarray.random import Key
 
 CLOSE = {"float64": 1e-12, "float32": 1e-5, "float16": 1e-2}
@@ -19,30 +21,48 @@ SMALLEST = 1e-6
 REMEDY = "Report it with the network, or write it unchecked, with check=False."
 
 
-def check(data: bytes, source: Source, batch: int | None) -> None:
-    """Compare a file with the model on random inputs, of two numbers of examples if they are not fixed.
+def check(data: bytes | Path, source: Source, batch: int | None) -> None:
+    """Compare a file, or its bytes, with the model on random inputs, of several sizes where they are not fixed.
 
     Raises
     ------
     ValueError
         If the file computes something else, or cannot be computed.
     """
-    run, by = _runner(data)
-    for i, count in enumerate((1, 4) if batch is None else (batch, batch)):
-        x = examples(source, count, Key(i + 1))
-        wanted = _outputs(source, x)
+    run, by = runner(data)
+    for i, sizes in enumerate(_sizes(source, batch)):
+        x, count = examples(source, sizes, Key(i + 1)), " and ".join(_described(sizes))
         try:
-            found = run(by_name(x))
+            wanted = _outputs(source, x)
+        except ValueError:
+            if i == 0:
+                raise
+            continue  # smaller inputs need not be inputs of the network
+        try:
+            found = run(by_name(x))[0]
         except Exception as error:
             raise ValueError(
-                f"the file was not written: {by} cannot compute it for {count} examples ({error}). {REMEDY}"
+                f"the file was not written: {by} cannot compute it for {count} ({error}). {REMEDY}"
             ) from error
         how = _difference(found, wanted, CLOSE[dtype_name(source.theta.dtype)])
         if how:
             raise ValueError(
-                f"the file was not written: for {count} random examples its outputs {how}, as {by} computes them. "
-                f"{REMEDY}"
+                f"the file was not written: for {count} its outputs {how}, as {by} computes them. {REMEDY}"
             )
+
+
+def _sizes(source: Source, batch: int | None) -> list[dict[str, int]]:
+    """The usual sizes for two numbers of examples, and other sizes than those of the records."""
+    usual = {each.name: each.usual for each in source.axes}
+    counts = (1, 4) if batch is None else (batch, batch)
+    made = [{BATCH: count, **usual} for count in counts]
+    for part in (0.6, 0.9) if source.axes else ():
+        made.append({BATCH: counts[1], **{name: max(1, int(part * n)) for name, n in usual.items()}})
+    return made
+
+
+def _described(sizes: Mapping[str, int]) -> list[str]:
+    return [f"{n} random examples" if name == BATCH else f"{name} {n}" for name, n in sizes.items()]
 
 
 def _difference(found: Any, wanted: Any, close: float) -> str:
@@ -68,12 +88,12 @@ def _outputs(source: Source, x: Any) -> Any:
     return wiring.network.forward(wiring.params.tree(source.theta), x, ctx).y
 
 
-def _runner(data: bytes) -> tuple[Callable[[dict[str, Any]], Any], str]:
-    """A function from inputs to the output, by the fastest that is installed, and its name."""
+def runner(data: bytes | Path) -> tuple[Callable[[dict[str, Any]], list[Any]], str]:
+    """A function from inputs by name to the outputs in order, by the fastest that is installed, and its name."""
     return _by_runtime(data) or _by_reference(data)
 
 
-def _by_runtime(data: bytes) -> tuple[Callable[[dict[str, Any]], Any], str] | None:
+def _by_runtime(data: bytes | Path) -> tuple[Callable[[dict[str, Any]], list[Any]], str] | None:
     try:
         runtime = importlib.import_module("onnxruntime")
     except ImportError:
@@ -86,10 +106,11 @@ def _by_runtime(data: bytes) -> tuple[Callable[[dict[str, Any]], Any], str] | No
         if type(error).__name__ != "NotImplemented":  # which it says of operators in float64
             raise ValueError(f"the file was not written: ONNX Runtime cannot read it ({error}). {REMEDY}") from error
         return None
-    return (lambda x: session.run(None, x)[0]), "ONNX Runtime"
+    return (lambda x: session.run(None, x)), "ONNX Runtime"
 
 
-def _by_reference(data: bytes) -> tuple[Callable[[dict[str, Any]], Any], str]:
+def _by_reference(data: bytes | Path) -> tuple[Callable[[dict[str, Any]], list[Any]], str]:
     importlib.import_module(f"{package().__name__}.reference")
-    evaluator = package().reference.ReferenceEvaluator(package().load_from_string(data))
-    return (lambda x: evaluator.run(None, x)[0]), "the reference evaluator of ONNX"
+    model = package().load_from_string(data) if isinstance(data, bytes) else package().load(str(data))
+    evaluator = package().reference.ReferenceEvaluator(model)
+    return (lambda x: evaluator.run(None, x)), "the reference evaluator of ONNX"

@@ -77,7 +77,7 @@ def part_of(w: Writer, op: Operation, x: Any, dtype: Any) -> str:
     has_all = any(
         isinstance(each, Value) and result is not None and each.shape == result.shape for each in op.arguments
     )
-    return w.tensor(x.part if has_all and isinstance(x, Repeated) else x, dtype)
+    return w.part(x, dtype) if has_all and isinstance(x, Repeated) else w.tensor(x, dtype)
 
 
 @row(*UNARY)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from nnarray.kernels.compilation import quiet
 from nnarray.names import shown
-from nnarray.onnx.writing import elementwise, images, indexing, linear, recurrent, reductions, shapes
+from nnarray.onnx.writing import beside, elementwise, images, indexing, linear, recurrent, reductions, shapes
+from nnarray.onnx.writing.axes import axes_of
 from nnarray.onnx.writing.checking import CLOSE, check
-from nnarray.onnx.writing.message import written
+from nnarray.onnx.writing.message import Content, content_of, message_of, package
 from nnarray.onnx.writing.record import Source
 
 FAMILIES = elementwise, images, indexing, linear, recurrent, reductions, shapes
@@ -39,18 +42,62 @@ def named_file(path: Any, dtype: str) -> Path:
     return file
 
 
+def source_of(model: Any, notes: dict[str, str], dynamic_axes: Any = None) -> Source:
+    """What is written of a model on the host; raises as `axes_of`."""
+    return Source(model.wiring, model.theta, model.state, model.inputs, notes, axes_of(model.inputs, dynamic_axes))
+
+
 @quiet  # the random inputs need not be such that each function is defined there
-def contents(source: Source, batch: int | None, *, is_checked: bool) -> bytes:
-    """The bytes of a file that computes what the network computes.
+def write(file: Path, source: Source, batch: int | None, replace: beside.Replace, *, is_checked: bool) -> None:
+    """Write a file that computes what the network computes; above 2 GiB, with its constants in a second one.
 
     Raises
     ------
     ImportError
         If the package onnx is not installed.
     TypeError, ValueError
-        If the network cannot be written, or the file computes something else.
+        If the network cannot be written, or the file computes something else. Then there is no file.
+    OSError
+        If the folder does not exist, may not be written to or is full.
     """
-    data = written(source, batch)
+    package()
+    content = content_of(source, batch)
+    if not beside.is_needed(content.constants):
+        data = _bytes(content, source, batch, is_checked=is_checked)
+        replace(file, partial(_put, data))
+        beside.sweep(file)
+        return
+
+    def model(places: Mapping[str, beside.Place], part: Path) -> None:
+        part.write_bytes(message_of(content, places).SerializeToString())
+        package().checker.check_model(str(part), full_check=False)
+        if is_checked:
+            check(part, source, batch)
+
+    beside.replace_both(file, content.constants, model, replace)
+
+
+def _put(data: bytes, part: Path) -> None:
+    part.write_bytes(data)
+
+
+def contents(source: Source, batch: int | None, *, is_checked: bool) -> bytes:
+    """The bytes of a file, of a model that is smaller than 2 GiB; raises as `write`."""
+    package()
+    content = content_of(source, batch)
+    if beside.is_needed(content.constants):
+        raise ValueError(
+            "the file would be larger than 2 GiB, which a single ONNX file cannot be. Write the network alone, with "
+            "model.to_onnx(path), which puts its constants into a second file."
+        )
+    return _bytes(content, source, batch, is_checked=is_checked)
+
+
+@quiet
+def _bytes(content: Content, source: Source, batch: int | None, *, is_checked: bool) -> bytes:
+    message = message_of(content)
+    package().checker.check_model(message, full_check=False)
+    data = message.SerializeToString()
     if is_checked:
         check(data, source, batch)
     return data

@@ -25,10 +25,11 @@ def getitem(w: Writer, op: Operation) -> str:
     if len(arrays) > 1:
         raise Unwritable("a key with several arrays cannot be written; use xp.take, one axis after the other")
     for part in parts:
-        if _is_array(part):
-            name = w.add("Gather", name, whole_numbers(w, part), axis=axis)
+        if _is_array(part) or isinstance(part, Size):
+            index = w.vector([part]) if isinstance(part, Size) else whole_numbers(w, part)
+            name = w.add("Gather", name, index, axis=axis)
         axis += part is not None
-    if any(part is None or isinstance(part, int) for part in parts):
+    if any(part is None or isinstance(part, (int, Size)) for part in parts):
         name = w.reshaped(name, shape_of(op))
     return w.add("Identity", name) if isinstance(x, Value) and name == w.values[x.number] else name
 
@@ -53,7 +54,7 @@ def _sliced(w: Writer, name: str, parts: list[Any]) -> str:
     axes: list[int] = []
     steps: list[int] = []
     for axis, part in enumerate(part for part in parts if part is not None):
-        if _is_array(part) or part == slice(None):
+        if _is_array(part) or isinstance(part, Size) or part == slice(None):
             continue
         if isinstance(part, int):
             part = slice(part, part + 1 if part != -1 else None)
@@ -115,7 +116,7 @@ def repeat(w: Writer, op: Operation) -> str:
     """Each entry along an axis as often as a number says."""
     x, times, axis = op.arguments[0], argument(op, 1, "repeats"), argument(op, 2, "axis")
     if not isinstance(times, int) or axis is None or isinstance(x.shape[axis], Size):
-        raise Unwritable("repeat needs a number, and an axis that is not that of the examples, to be written")
+        raise Unwritable("repeat needs a number, and an axis of a fixed size, to be written")
     index = w.xp.repeat(w.xp.arange(x.shape[axis], dtype=w.xp.int64), times)
     return w.add("Gather", w.tensor(x), w.constant(index), axis=int(axis))
 
@@ -133,6 +134,8 @@ def put_at(w: Writer, op: Operation) -> str:
         (*first,), rest, parts = x.shape[:1], rest[1:], parts[1:]
     if any(isinstance(each, (Value, Repeated)) for each in parts):
         raise Unwritable("x[key] = value with a key that depends on the inputs cannot be written; use xp.where")
+    if any(isinstance(n, Size) for n in rest):
+        raise Unwritable("x[key] = value of an array of any size cannot be written; use xp.where")
     count = math.prod(rest)
     places = w.xp.reshape(w.xp.arange(count, dtype=w.xp.int64), tuple(rest))[tuple(parts)]
     size = math.prod(places.shape)

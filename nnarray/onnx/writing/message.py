@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
+from nnarray.onnx.writing.beside import Place
 from nnarray.onnx.writing.record import Recording, Source, layer_of, recording_of
-from nnarray.onnx.writing.sizes import Size
+from nnarray.onnx.writing.sizes import BATCH, Size
 from nnarray.onnx.writing.table import ROWS
+from nnarray.onnx.writing.transpositions import settled
 from nnarray.onnx.writing.writer import Made, Unwritable, Writer, code
 from nnarray.recording.graph import Operation
 from nnarray.version import __version__
 
-OUTPUT, BATCH = "outputs", "batch"
+OUTPUT = "outputs"
 IR = {18: 8, 19: 9, 20: 9}
 """The version of the format that came with a version of the operators."""
 
@@ -32,27 +34,40 @@ def package() -> Any:
         raise ImportError("writing ONNX files needs the package 'onnx'; pip install 'nnarray[onnx]'.") from error
 
 
-def written(source: Source, batch: int | None) -> bytes:
-    """The file as bytes, not yet checked.
+class Content(NamedTuple):
+    """What a file will have."""
+
+    writer: Writer
+    recording: Recording
+    output: str
+    notes: Mapping[str, str]
+
+    @property
+    def constants(self) -> dict[str, Any]:
+        """Those that a node reads, by name."""
+        read = {name for node in self.writer.nodes for name in node.inputs}
+        return {name: each for name, each in self.writer.constants.items() if name in read}
+
+
+def content_of(source: Source, batch: int | None) -> Content:
+    """Nodes and constants.
 
     Raises
     ------
-    ImportError
-        If the package onnx is not installed.
     ValueError
         If an operation has no row in the table, or depends on the number of examples; it names the layer.
     """
-    onnx = package()
     recording = recording_of(source, batch)
-    writer = Writer(recording.parameters, list(recording.inputs))
+    places = {each.name: each.places[0] for each in recording.axes if each.name != BATCH}
+    writer = Writer(recording.parameters, list(recording.inputs), places)
     for name, value in recording.inputs.items():
-        writer.values[value.number] = name
+        writer.has(value, name)
     for op in recording.operations:
         _write(writer, op, source, recording.whole)
     output = writer.free(OUTPUT)
     last = writer.add("Identity", writer.tensor(recording.output))
-    writer.nodes[:] = _renamed(_used(writer.nodes, last), last, output)
-    return _message(onnx, writer, recording, output, source.notes)
+    writer.nodes[:] = _renamed(_used(settled(writer), last), last, output)
+    return Content(writer, recording, output, source.notes)
 
 
 def _write(writer: Writer, op: Operation, source: Source, whole: frozenset[str]) -> None:
@@ -69,7 +84,7 @@ def _write(writer: Writer, op: Operation, source: Source, whole: frozenset[str])
     names = (names,) if isinstance(names, str) else names
     for value, name in zip(op.results, names, strict=False):
         if value is not None:
-            writer.values[value.number] = name
+            writer.has(value, name)
 
 
 def _used(nodes: list[Made], last: str) -> list[Made]:
@@ -97,32 +112,41 @@ def _renamed(nodes: list[Made], last: str, output: str) -> list[Made]:
     ]
 
 
-def _message(onnx: Any, writer: Writer, recording: Recording, output: str, notes: Mapping[str, str]) -> bytes:
-    nodes = writer.nodes
-    read = {name for node in nodes for name in node.inputs}
-    helper = onnx.helper
-    made = [
+def message_of(content: Content, places: Mapping[str, Place] | None = None) -> Any:
+    """The message; constants that have a place in another file are not in it.
+
+    Raises
+    ------
+    ImportError
+        If the package onnx is not installed.
+    """
+    onnx = package()
+    helper, writer, recording = onnx.helper, content.writer, content.recording
+    nodes = [
         helper.make_node(node.op, list(node.inputs), list(node.outputs), name=f"{node.op}_{i}", **node.attributes)
-        for i, node in enumerate(nodes)
+        for i, node in enumerate(writer.nodes)
     ]
-    arrays = [
-        onnx.numpy_helper.from_array(writer.xp.asarray(each, copy=True), name)
-        for name, each in writer.constants.items()
-        if name in read
-    ]
+    arrays = [_constant(onnx, writer, name, each, places or {}) for name, each in content.constants.items()]
     inputs = [_info(helper, name, value) for name, value in recording.inputs.items()]
-    graph = helper.make_graph(made, "nnarray", inputs, [_info(helper, output, recording.output)], arrays)
+    graph = helper.make_graph(nodes, "nnarray", inputs, [_info(helper, content.output, recording.output)], arrays)
     sets = [helper.make_opsetid("", writer.opset)]
     message = helper.make_model(
         graph, opset_imports=sets, ir_version=IR[writer.opset], producer_name="nnarray", producer_version=__version__
     )
-    helper.set_model_props(message, dict(notes))
-    if message.ByteSize() >= 2**31:
-        raise ValueError("the file would be larger than 2 GiB, which ONNX files cannot be. Write a smaller model.")
-    onnx.checker.check_model(message, full_check=False)
-    return message.SerializeToString()
+    helper.set_model_props(message, dict(content.notes))
+    return message
+
+
+def _constant(onnx: Any, writer: Writer, name: str, array: Any, places: Mapping[str, Place]) -> Any:
+    if name not in places:
+        return onnx.numpy_helper.from_array(writer.xp.asarray(array, copy=True), name)
+    tensor = onnx.TensorProto(name=name, dims=array.shape, data_type=code(array.dtype))
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    for key, value in places[name]._asdict().items():
+        tensor.external_data.add(key=key, value=str(value))
+    return tensor
 
 
 def _info(helper: Any, name: str, value: Any) -> Any:
-    shape = [BATCH if isinstance(n, Size) else n for n in value.shape]
+    shape = [str(n) or f"size {axis} of {name}" if isinstance(n, Size) else n for axis, n in enumerate(value.shape)]
     return helper.make_tensor_value_info(name, code(value.dtype), shape)

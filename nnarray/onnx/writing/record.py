@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -12,14 +13,14 @@ from nnarray.layers.base import Context, Layer, Out
 from nnarray.layers.kinds import Spec, arrays_in, mapped
 from nnarray.layers.wrapped import Wrapped
 from nnarray.onnx.writing.recurrent import RECURRENCE, is_plain
-from nnarray.onnx.writing.sizes import Differs, merged, merged_operations
+from nnarray.onnx.writing.sizes import BATCH, Axis, Differs, Records, merged, merged_operations, pairs_of
 from nnarray.onnx.writing.table import kept
 from nnarray.random import Key, normal, uniform
 from nnarray.recording.graph import Graph, Operation, Value, graph_of
 from nnarray.typing import Array, Tree
 
-COUNTS = 2, 3
-"""The numbers of examples of two records, from which sizes that follow from them are found."""
+EXAMPLES = Axis(BATCH, 3)
+"""The numbers of examples of two records are 2 and 3; sizes that follow from them are found by comparing."""
 
 
 class Source(NamedTuple):
@@ -30,10 +31,12 @@ class Source(NamedTuple):
     state: Array
     inputs: Any
     notes: dict[str, str]
+    axes: tuple[Axis, ...] = ()
+    """Those that may have any size, besides that of the examples."""
 
 
 class Recording(NamedTuple):
-    """The operations of a forward pass in order, with a `Size` where they depend on the number of examples."""
+    """The operations of a forward pass in order, with a `Size` where they depend on the sizes of the inputs."""
 
     inputs: dict[str, Value]
     operations: list[Operation]
@@ -42,15 +45,24 @@ class Recording(NamedTuple):
     """The parameters and the state by name: the same arrays that are in the operations."""
     whole: frozenset[str]
     """The kernels that are one operation."""
+    axes: tuple[Axis, ...]
+    """All axes that may have any size, with their places."""
 
 
-def examples(source: Source, count: int, key: Key) -> Any:
-    """Random inputs that the network takes."""
+def examples(source: Source, sizes: Mapping[str, int], key: Key) -> Any:
+    """Random inputs that the network takes, with a size for the number of examples and for each axis that has any."""
     host, dtype, number = host_backend(), source.theta.dtype, itertools.count()
     place = {"xp": host.xp, "device": host.device, "dtype": host.xp.float64}
+    names = list(by_name(source.inputs))
+    free = {each: axis for axis in source.axes for each in axis.places}
 
     def drawn(spec: Spec) -> Any:
-        shape, own = (count, *spec.shape), key.fold(next(number))
+        i = next(number)
+        own = key.fold(i)
+        shape = tuple(
+            sizes[free[names[i], axis].name] if (names[i], axis) in free else n
+            for axis, n in enumerate((sizes[BATCH], *spec.shape))
+        )
         if spec.kind.name == "real":
             return host.xp.astype(normal(own, shape, **place), dtype)
         if spec.kind.name == "boolean":
@@ -68,39 +80,64 @@ def recording_of(source: Source, batch: int | None) -> Recording:
     TypeError
         If the computation depends on values, see `graph_of`.
     ValueError
-        If it depends on the number of examples in a way that no file can express.
+        If it depends on the sizes of the inputs in a way that no file can express.
     """
     params, state = source.wiring.params.tree(source.theta), source.wiring.state.tree(source.state)
     views = {**_named(params), **_named(state)}
-    counts = COUNTS if batch is None else (batch,)
     whole = kept(source.theta.dtype)
-    graphs = [_graph(source, source.wiring.network, params, state, count, whole) for count in counts]
-    if not all(is_plain(op) for op in graphs[0].operations if op.name == RECURRENCE):
+    axes = (*([EXAMPLES] if batch is None else []), *source.axes)
+    settings, graphs = _graphs(source, params, state, axes, batch, whole)
+    if not all(is_plain(op) for op in graphs[-1].operations if op.name == RECURRENCE):
         whole -= {RECURRENCE}
-        graphs = [_graph(source, source.wiring.network, params, state, count, whole) for count in counts]
-    one = graphs[0]
-    inputs, operations, output = one.inputs, one.operations, one.outputs
-    if batch is None:
-        other = graphs[1]
+        settings, graphs = _graphs(source, params, state, axes, batch, whole)
+    records = Records(axes, tuple(settings))
+    try:
+        operations = merged_operations([each.operations for each in graphs], records)
+        inputs, output = (merged([getattr(each, n) for each in graphs], records) for n in ("inputs", "outputs"))
+    except Differs as error:
+        raise _unequal(source, batch, error) from error
+    named = by_name(inputs[0])
+    first = (EXAMPLES._replace(places=tuple((name, 0) for name in named)),) if batch is None else ()
+    return Recording(named, _needed(operations, output), output, views, whole, (*first, *source.axes))
+
+
+def _unequal(source: Source, batch: int | None, error: Differs) -> ValueError:
+    free = [*(["number of examples"] if batch is None else []), *(repr(each.name) for each in source.axes)]
+    return ValueError(
+        f"this network cannot be written for any {' and '.join(free)}: {error}. Write it for fixed ones: "
+        f"to_onnx(path{', batch=1' if batch is None else ''}){', without dynamic_axes' if source.axes else ''}."
+    )
+
+
+def _graphs(
+    source: Source, params: Tree, state: Tree, axes: Sequence[Axis], batch: int | None, whole: frozenset[str]
+) -> tuple[list[dict[str, int]], list[Graph]]:
+    """Records of several sizes, the largest one last. Some sizes may be too small for the network."""
+    made: list[tuple[dict[str, int], Graph]] = []
+    pairs = pairs_of(axes)
+    fixed = {} if batch is None else {BATCH: batch}
+    for setting in [*({**pairs[-1], axis.name: n} for axis in axes for n in axis.more), *pairs]:
         try:
-            operations = merged_operations(one.operations, other.operations, COUNTS)
-            inputs, output = (merged(getattr(one, n), getattr(other, n), COUNTS) for n in ("inputs", "outputs"))
-        except Differs as error:
-            raise ValueError(
-                f"this network cannot be written for any number of examples: {error}. Write it for a fixed one, "
-                f"to_onnx(path, batch=1)."
-            ) from error
-    return Recording(by_name(inputs[0]), _needed(operations, output), output, views, whole)
+            graph = _graph(source, source.wiring.network, params, state, setting | fixed, whole)
+        except ValueError as error:
+            if setting in pairs:
+                sizes = ", ".join(f"{name} {n}" for name, n in setting.items())
+                raise ValueError(f"the network cannot be computed for {sizes}: {error}") from error
+            continue
+        made.append((setting, graph))
+    return [setting for setting, _ in made], [graph for _, graph in made]
 
 
-def _graph(source: Source, network: Layer, params: Tree, state: Tree, count: int, whole: frozenset[str]) -> Graph:
+def _graph(
+    source: Source, network: Layer, params: Tree, state: Tree, sizes: Mapping[str, int], whole: frozenset[str]
+) -> Graph:
     def outputs(x: Any) -> Any:
         first: Any = next(arrays_in(x))
         space = first.space
         ctx = Context(False, space.as_constant(state), False, False)
         return network.forward(space.as_constant(params), x, ctx).y
 
-    return graph_of(outputs, examples(source, count, Key(0)), kept=whole)
+    return graph_of(outputs, examples(source, sizes, Key(0)), kept=whole)
 
 
 def _named(tree: Any, path: str = "") -> dict[str, Any]:
@@ -112,7 +149,7 @@ def _named(tree: Any, path: str = "") -> dict[str, Any]:
 
 def by_name(x: Any, path: str = "") -> dict[str, Any]:
     """Inputs as a file has them: one is named X, several have their own names."""
-    if hasattr(x, "dtype"):
+    if not isinstance(x, Mapping):
         return {path or "X": x}
     parts = [by_name(each, f"{path}.{name}" if path else name) for name, each in x.items()]
     return {name: each for part in parts for name, each in part.items()}
@@ -167,7 +204,14 @@ def layer_of(source: Source, op: Operation, whole: frozenset[str]) -> str:
     """The innermost layer that an operation belongs to, in words; "" if it is not known."""
     spans: list[tuple[int, int, str, Layer]] = []
     params, state = source.wiring.params.tree(source.theta), source.wiring.state.tree(source.state)
-    _graph(source, _marked(source.wiring.network, spans), params, state, COUNTS[0], whole)
+    _graph(
+        source,
+        _marked(source.wiring.network, spans),
+        params,
+        state,
+        {BATCH: EXAMPLES.usual, **{each.name: each.usual for each in source.axes}},
+        whole,
+    )
     number = next(each.number for each in op.results if each is not None)
     inside = [each for each in spans if each[0] <= number < each[1]]
     if not inside:

@@ -63,7 +63,7 @@ def _bessel(op: Operation, axis: Any, correction: float) -> float:
     shape, count = op.arguments[0].shape, 1
     for each in range(len(shape)) if axis is None else (axis,) if isinstance(axis, int) else axis:
         if isinstance(shape[each], Size):
-            raise Unwritable("a variance over the examples with a correction cannot be written")
+            raise Unwritable("a variance with a correction over an axis of any size cannot be written")
         count *= shape[each]
     return count / (count - correction)
 

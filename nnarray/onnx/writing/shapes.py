@@ -28,7 +28,8 @@ def shape_of(op: Operation) -> Any:
 @row("reshape", "expand_dims", "squeeze")
 def reshape(w: Writer, op: Operation) -> str:
     """The shape of the result."""
-    return w.reshaped(w.tensor(op.arguments[0]), shape_of(op))
+    x = op.arguments[0]
+    return w.reshaped(w.tensor(x), shape_of(op), x.shape)
 
 
 @row("permute_dims")
@@ -128,7 +129,7 @@ def roll(w: Writer, op: Operation) -> str:
     for by, along in pairs:
         size = x.shape[along]
         if isinstance(size, Size):
-            raise Unwritable("roll along the examples cannot be written")
+            raise Unwritable("roll along an axis of any size cannot be written")
         at = -by % size if size else 0
         parts = [w.add("Slice", y, *(w.integers([n]) for n in pair), w.integers([along])) for pair in _cut(at)]
         y = w.add("Concat", *parts, axis=along)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from nnarray.backends import dtype_name, host_backend
-from nnarray.onnx.writing.sizes import Repeated, Size
+from nnarray.onnx.writing.sizes import BATCH, Repeated, Size, Terms
 from nnarray.recording.graph import Value
 
 CODES = {
@@ -51,12 +51,18 @@ class Writer:
         By name; constants that are the same array, or its transpose, have its name.
     inputs : sequence of str
         The names of the inputs. The first axis of the first one counts the examples.
+    places : mapping of str to (str, int)
+        Of other sizes by name, an input and its axis that has it.
     """
 
-    def __init__(self, parameters: Mapping[str, Any], inputs: Sequence[str]) -> None:
+    def __init__(
+        self, parameters: Mapping[str, Any], inputs: Sequence[str], places: Mapping[str, tuple[str, int]] | None = None
+    ) -> None:
         self.nodes: list[Made] = []
         self.constants: dict[str, Any] = {}
         self.values: dict[int, str] = {}
+        self.places = {BATCH: (inputs[0], 0), **(places or {})}
+        self._seen: dict[Size, tuple[str, int]] = {}
         self.opset = 18
         self._inputs, self._parameters = inputs, parameters
         self._names = {id(each): name for name, each in parameters.items()}
@@ -95,12 +101,27 @@ class Writer:
             name = self.values[x.number]
             return name if dtype is None or x.dtype == dtype else self.cast(name, dtype)
         if isinstance(x, Repeated):
-            part = self.constant(self._converted(x.part, dtype), x.part)
-            return self.add("Expand", part, self.vector(x.shape))
+            part = self.part(x, dtype)
+            return self.add("Expand", part, self.vector(x.shape)) if x.is_spread else part
         if isinstance(x, Size):
             return self.cast(self.add("Squeeze", self._sized(x)), dtype or self.xp.int64)
         parameter = self._transposed(x) if dtype is None or getattr(x, "dtype", None) == dtype else None
         return self.constant(self._converted(x, dtype), x) if parameter is None else parameter
+
+    def part(self, x: Repeated, dtype: Any = None) -> str:
+        """A constant with one entry along the axes where all are the same."""
+        name = self.constant(self._converted(x.part, dtype), x.part)
+        if not x.cut:
+            return name
+        ends = self.vector([x.shape[axis] for axis in x.cut])
+        return self.add("Slice", name, self.integers([0] * len(x.cut)), ends, self.integers(x.cut))
+
+    def has(self, value: Value, name: str) -> None:
+        """Note the name of an array of the graph, and where its sizes can be read."""
+        self.values[value.number] = name
+        for axis, n in enumerate(value.shape):
+            if isinstance(n, Size):
+                self._seen.setdefault(n, (name, axis))
 
     def _transposed(self, x: Any) -> str | None:
         """A large matrix that is the transpose of a parameter is not written twice."""
@@ -156,21 +177,44 @@ class Writer:
     def _sized(self, size: Size) -> str:
         """A vector of one size."""
         if size not in self._taken:
-            name = self._taken.get("count") or self.add("Shape", self._inputs[0], start=0, end=1)
-            self._taken["count"] = name
-            if size.factor != 1:
-                name = self.add("Mul", name, self.integers([size.factor]))
-            if size.offset:
-                name = self.add("Add", name, self.integers([size.offset]))
-            self._taken[size] = name
+            self._taken[size] = self._read(self._place(size)) if size.terms is None else self._computed(size.terms)
         return self._taken[size]
 
-    def reshaped(self, name: str, shape: Sequence[int | Size]) -> str:
-        """The array in another shape."""
+    def _place(self, size: Size) -> tuple[str, int]:
+        if size not in self._seen:
+            raise Unwritable("a size is no formula of those of the inputs, and is asked for before an array has it")
+        return self._seen[size]
+
+    def _read(self, place: tuple[str, int]) -> str:
+        name, axis = place
+        key = "size", name, axis
+        if key not in self._taken:
+            self._taken[key] = self.add("Shape", name, start=axis, end=axis + 1)
+        return self._taken[key]
+
+    def _computed(self, terms: Terms) -> str:
+        total: str | None = None
+        for names, factor in terms.items():
+            factors = [*map(self._read, (self.places[each] for each in names))]
+            factors += [self.integers([int(factor)])] if factor != 1 or not factors else []
+            term = factors[0]
+            for each in factors[1:]:
+                term = self.add("Mul", term, each)
+            total = term if total is None else self.add("Add", total, term)
+        return self.integers([0]) if total is None else total
+
+    def reshaped(self, name: str, shape: Sequence[int | Size], before: Sequence[int | Size] = ()) -> str:
+        """The array in another shape. `before` is the one that it has: what stays may be left to the operator."""
         growing = [i for i, n in enumerate(shape) if isinstance(n, Size)]
-        if len(growing) == 1 and 0 not in shape:
-            shape = [-1 if i in growing else n for i, n in enumerate(shape)]
-        return self.add("Reshape", name, self.vector(shape), allowzero=1 if 0 in shape else None)
+        if growing and 0 not in shape:
+            same = [i for i in growing if i < len(before) and before[i] == shape[i]]
+            open_ones = [i for i in growing if i not in same]
+            if len(growing) == 1 or len(open_ones) == 1:
+                same = [] if len(growing) == 1 else same
+                shape = [0 if i in same else -1 if i in growing else n for i, n in enumerate(shape)]
+            elif not open_ones:
+                shape = [0 if i in same else n for i, n in enumerate(shape)]
+        return self.add("Reshape", name, self.vector(shape), allowzero=1 if 0 in shape and not growing else None)
 
 
 def code(dtype: Any) -> int:
