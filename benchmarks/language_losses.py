@@ -120,7 +120,7 @@ def main(
     text: Annotated[Path | None, typer.Option(help="A text file; tales of a grammar if there is none.")] = None,
 ) -> None:
     """Print both validation losses after each epoch, and by how much they differ."""
-    given = nn.datasets.tales(2000) if text is None else text.read_text(encoding="utf-8")
+    given = nn.datasets.tales(600) if text is None else text.read_text(encoding="utf-8")
     setting = Setting(epochs=epochs)
     compared = Compared(given, setting, backend)
     print(f"{compared.model.theta.shape[0]:,} parameters on {backend}, {len(given):,} characters")
