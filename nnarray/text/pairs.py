@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Iterable, Mapping
@@ -10,6 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from heapq import heapify, heappop, heappush
 from itertools import pairwise
+from pathlib import Path
 from typing import Any, ClassVar
 
 from nnarray.arguments import explain_settings
@@ -17,7 +17,7 @@ from nnarray.checks import existing
 from nnarray.names import shown
 from nnarray.text.characters import OfBytes, utf8
 from nnarray.text.pair_training import learned_pairs
-from nnarray.text.reading import lines_of
+from nnarray.text.reading import json_in, lines_of
 from nnarray.text.splitting import bytes_of_symbols, pattern, symbols
 from nnarray.text.tokenizer import checked_vocabulary
 
@@ -251,12 +251,19 @@ def _symbols_of(word: str) -> tuple[str, ...]:
 def _vocabulary_of(path: str | os.PathLike[str]) -> tuple[str, ...]:
     """The tokens of a vocab.json, in the order of their numbers."""
     file = existing(path, "a vocab.json")
-    try:
-        numbers: Any = json.loads(file.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{str(file)!r} is not a vocab.json: it is not JSON in UTF-8.") from error
+    return tokens_in_order(json_in(file), file, "vocab.json")
+
+
+def tokens_in_order(numbers: Any, file: Path, kind: str) -> tuple[str, ...]:
+    """The tokens of a file that has a number for each, in the order of their numbers.
+
+    Raises
+    ------
+    ValueError
+        If they have not the numbers from 0 on.
+    """
     if not isinstance(numbers, dict) or not all(type(number) is int for number in numbers.values()):
-        raise ValueError(f"{str(file)!r} is not a vocab.json: it must be an object with an integer for each token.")
+        raise ValueError(f"{str(file)!r} is not a {kind}: it must have an integer for each token.")
     tokens = sorted(numbers, key=numbers.__getitem__)
     wrong = next((i for i, token in enumerate(tokens) if numbers[token] != i), None)
     if wrong is not None:

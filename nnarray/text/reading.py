@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import codecs
+import json
 import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from nnarray.checks import existing
 from nnarray.text.splitting import SPACES
@@ -51,6 +53,23 @@ def lines_of(file: Path) -> list[str]:
     except UnicodeDecodeError as error:
         raise ValueError(f"{str(file)!r} is not text in UTF-8: byte {error.start} does not fit.") from error
     return [line.removesuffix("\r") for line in text.removesuffix("\n").split("\n")]
+
+
+def json_in(file: Path) -> dict[str, Any]:
+    """The object in a JSON file of a tokenizer.
+
+    Raises
+    ------
+    ValueError
+        If it is another file; the message names it.
+    """
+    try:
+        values: Any = json.loads(file.read_text(encoding="utf-8-sig"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{str(file)!r} is not a tokenizer: it is not JSON in UTF-8.") from error
+    if not isinstance(values, dict):
+        raise ValueError(f"{str(file)!r} is not a tokenizer: it must be a JSON object.")
+    return values
 
 
 def _codec(encoding: str, file: Path) -> str:

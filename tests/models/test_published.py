@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -275,26 +276,28 @@ def test_greedy_text_is_the_same_with_a_cache(be: nn.Backend, tmp_path: Path, ki
     assert text == whole
 
 
-def test_sentences_of_a_real_encoder(be: nn.Backend) -> None:
-    """MiniLM: vectors of sentences, as the mean over all tokens, in the direction of a transcription's."""
+@cache
+def real_sentences() -> tuple[np.ndarray, np.ndarray]:
+    """The tokens of sentences, and their vectors by a transcription of MiniLM: once for all backends."""
     need(minilm)
     need(torch)
-    from safetensors.numpy import load_file
+    from safetensors.torch import load_file
+
+    from benchmarks.sentences import sentences, transcribed
 
     folder = Path(minilm.MODEL_DIR)
-    model = nn.models.load_published(folder, length=12, pooling="mean", backend=be)
-    rng = np.random.default_rng(0)
-    tokens = rng.integers(1000, 30000, (6, 12))
-    tokens[:, 0] = 101
-    for row, count in enumerate((12, 3, 7, 1, 11, 5)):
-        tokens[row, count:] = 0
-    w = {name: torch.tensor(x) for name, x in load_file(folder / "model.safetensors").items()}
-    config = json.loads((folder / "config.json").read_text())
-    counted = torch.tensor(tokens != 0)[:, :, None]
-    want = (bert_outputs(w, torch.tensor(tokens), config) * counted).sum(1) / counted.sum(1)
-    got = to_host(be, model(be.asarray(tokens)))
-    cosine = (got * want.numpy()).sum(1) / np.linalg.norm(got, axis=1) / np.linalg.norm(want.numpy(), axis=1)
-    assert cosine.min() >= 1 - 1e-6
+    tokens, mask = nn.text.load(folder).batch(sentences(64), length=20)
+    assert 0 < np.asarray(mask).all(axis=1).sum() < 64  # some are cut, and some are padded
+    return np.asarray(tokens), transcribed(load_file(folder / "model.safetensors"), torch.tensor(np.asarray(tokens)))
+
+
+def test_sentences_of_a_real_encoder(be: nn.Backend) -> None:
+    """MiniLM: vectors of sentences, as the mean over all tokens, in the direction of a transcription's."""
+    tokens, want = real_sentences()
+    from benchmarks.sentences import cosines
+
+    encoder = nn.models.load_published(minilm.MODEL_DIR, length=20, pooling="mean", backend=be)
+    assert cosines(to_host(be, encoder(be.asarray(tokens))), want).min() >= 1 - 1e-6
 
 
 # --- Errors -----------------------------------------------------------------------------------------------------------
