@@ -624,8 +624,7 @@ class Model(metaclass=Explained):
         host = self.of_values().to(host_backend())
         named = {name: each for name, each in self.metadata.items() if name == "classes"}
         notes = {name: json.dumps(each, ensure_ascii=False) for name, each in named.items()}
-        source = writing.Source(host.wiring, host.theta, host.state, host.inputs, notes)
-        data = writing.contents(source, batch, is_checked=check)
+        data = writing.contents(writing.source_of(host, notes), batch, is_checked=check)
 
         def write(part: Path) -> None:
             part.write_bytes(data)

@@ -27,12 +27,12 @@ def check(data: bytes, source: Source, batch: int | None) -> None:
     ValueError
         If the file computes something else, or cannot be computed.
     """
-    run, by = _runner(data)
+    run, by = runner(data)
     for i, count in enumerate((1, 4) if batch is None else (batch, batch)):
         x = examples(source, count, Key(i + 1))
         wanted = _outputs(source, x)
         try:
-            found = run(by_name(x))
+            found = run(by_name(x))[0]
         except Exception as error:
             raise ValueError(
                 f"the file was not written: {by} cannot compute it for {count} examples ({error}). {REMEDY}"
@@ -68,12 +68,12 @@ def _outputs(source: Source, x: Any) -> Any:
     return wiring.network.forward(wiring.params.tree(source.theta), x, ctx).y
 
 
-def _runner(data: bytes) -> tuple[Callable[[dict[str, Any]], Any], str]:
-    """A function from inputs to the output, by the fastest that is installed, and its name."""
+def runner(data: bytes) -> tuple[Callable[[dict[str, Any]], list[Any]], str]:
+    """A function from inputs by name to the outputs in order, by the fastest that is installed, and its name."""
     return _by_runtime(data) or _by_reference(data)
 
 
-def _by_runtime(data: bytes) -> tuple[Callable[[dict[str, Any]], Any], str] | None:
+def _by_runtime(data: bytes) -> tuple[Callable[[dict[str, Any]], list[Any]], str] | None:
     try:
         runtime = importlib.import_module("onnxruntime")
     except ImportError:
@@ -86,10 +86,10 @@ def _by_runtime(data: bytes) -> tuple[Callable[[dict[str, Any]], Any], str] | No
         if type(error).__name__ != "NotImplemented":  # which it says of operators in float64
             raise ValueError(f"the file was not written: ONNX Runtime cannot read it ({error}). {REMEDY}") from error
         return None
-    return (lambda x: session.run(None, x)[0]), "ONNX Runtime"
+    return (lambda x: session.run(None, x)), "ONNX Runtime"
 
 
-def _by_reference(data: bytes) -> tuple[Callable[[dict[str, Any]], Any], str]:
+def _by_reference(data: bytes) -> tuple[Callable[[dict[str, Any]], list[Any]], str]:
     importlib.import_module(f"{package().__name__}.reference")
     evaluator = package().reference.ReferenceEvaluator(package().load_from_string(data))
-    return (lambda x: evaluator.run(None, x)[0]), "the reference evaluator of ONNX"
+    return (lambda x: evaluator.run(None, x)), "the reference evaluator of ONNX"

@@ -39,6 +39,11 @@ def named_file(path: Any, dtype: str) -> Path:
     return file
 
 
+def source_of(model: Any, notes: dict[str, str]) -> Source:
+    """What is written of a model on the host."""
+    return Source(model.wiring, model.theta, model.state, model.inputs, notes)
+
+
 @quiet  # the random inputs need not be such that each function is defined there
 def contents(source: Source, batch: int | None, *, is_checked: bool) -> bytes:
     """The bytes of a file that computes what the network computes.
