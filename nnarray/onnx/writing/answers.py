@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from nnarray.backends import dtype_name
+from nnarray.backends import dtype_name, host_backend
 from nnarray.onnx.writing.around import TEXT, Port, texts
 from nnarray.onnx.writing.formulas import Real, real
 from nnarray.onnx.writing.writer import Writer
@@ -26,17 +26,40 @@ def precise(dtype: str) -> str:
     return "float64" if dtype == "float64" else "float32"
 
 
+def labels_of(classes: Any) -> Any:
+    """The classes as a list of texts, or as an array of numbers on the host."""
+    return classes.tolist() if str(classes.dtype).startswith(("<U", "object")) else host_backend().asarray(classes)
+
+
+def listed(labels: Any) -> list[Any]:
+    """Labels as JSON has them."""
+    return labels if isinstance(labels, list) else labels.tolist()
+
+
 def labelled(w: Writer, outputs: str, labels: Any, dtype: str, inputs: Sequence[Port]) -> Mapping[Port, str]:
     """The most likely label of each example, and the probability of each class, of logits of shape (N, K).
 
     `labels` is a list of texts, or an array. Where a probability is nan, as for infinite inputs, no label is right: the
     computation fails there, as an index that does not exist is asked for.
     """
-    count = len(labels)
-    logits = w.cast(outputs, w.xp.dtype(precise(dtype)))
-    p = w.add("Softmax", logits, axis=1)
+    p = w.add("Softmax", w.cast(outputs, w.xp.dtype(precise(dtype))), axis=1)
     return {
         Port(free_of(LABEL, inputs), kind_of(labels)): label_of(w, p, labels),
+        Port(free_of(PROBABILITIES, inputs), precise(dtype), (len(labels),)): p,
+    }
+
+
+def of_one_output(w: Writer, outputs: str) -> str:
+    """The logits of two classes, shape (N, 2), of the logit of the second one, shape (N, 1)."""
+    return w.add("Concat", w.add("Sub", outputs, outputs), outputs, axis=1)
+
+
+def several_labels(w: Writer, outputs: str, count: int, dtype: str, inputs: Sequence[Port]) -> Mapping[Port, str]:
+    """0 and 1 for each of several labels, int64, and the probability of each, of logits of shape (N, K)."""
+    p = w.add("Sigmoid", w.cast(outputs, w.xp.dtype(precise(dtype))))
+    chosen = w.cast(w.add("Greater", outputs, w.number(0.0, w.xp.dtype(dtype))), w.xp.int64)
+    return {
+        Port(free_of(LABEL, inputs), "int64", (count,)): chosen,
         Port(free_of(PROBABILITIES, inputs), precise(dtype), (count,)): p,
     }
 
@@ -54,11 +77,16 @@ def label_of(w: Writer, p: str, labels: Any) -> str:
     return w.add("Gather", texts(w, labels) if isinstance(labels, list) else w.constant(labels), index, axis=0)
 
 
+def value_port(count: int, dtype: str, inputs: Sequence[Port] = ()) -> Port:
+    """The output of values, shape (N, count)."""
+    return Port(free_of(VALUE, inputs), precise(dtype), (count,))
+
+
 def values(
     w: Writer, outputs: str, means: Sequence[float], scales: Sequence[float], dtype: str, inputs: Sequence[Port]
 ) -> Mapping[Port, str]:
     """mean + scale * z of standardised values, shape (N, t), computed in float64."""
     scale, mean = (w.constant(w.xp.asarray(list(each), dtype=w.xp.float64)) for each in (scales, means))
     y = real(w, outputs) * Real(w, scale) + Real(w, mean)
-    port = Port(free_of(VALUE, inputs), precise(dtype), (len(means),))
+    port = value_port(len(means), dtype, inputs)
     return {port: w.cast(y.name, w.xp.dtype(port.dtype))}

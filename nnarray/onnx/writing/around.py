@@ -25,14 +25,17 @@ class Port(NamedTuple):
     """Of one example."""
 
 
+After = Callable[[Writer, str], Mapping[Port, str]]
+"""It adds nodes from the outputs of the network to each output of the file, whose names it returns."""
+
+
 class Shell(NamedTuple):
     """What is around a network."""
 
     inputs: Sequence[Port]
     before: Callable[[Writer], str]
     """It adds nodes from the inputs to the input of the network, and returns its name."""
-    after: Callable[[Writer, str], Mapping[Port, str]]
-    """It adds nodes from the outputs of the network to each output of the file."""
+    after: After
     opset: int = 18
     """The lowest version of the operators that its nodes need."""
 

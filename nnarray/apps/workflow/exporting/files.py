@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -14,22 +14,16 @@ from nnarray.apps.workflow.exporting import columns, dates, examples
 from nnarray.apps.workflow.inputs import Images, Inputs, Part, Rows
 from nnarray.backends import dtype_name, host_backend
 from nnarray.model import Model
-from nnarray.onnx.writing.answers import labelled, values
+from nnarray.onnx.writing.answers import labelled, labels_of, values
 from nnarray.onnx.writing.around import Port, Shell, around, inside
-from nnarray.onnx.writing.checking import CLOSE, REMEDY, runner
+from nnarray.onnx.writing.checking import CLOSE
+from nnarray.onnx.writing.comparing import Answers, refuse_other_answers
 from nnarray.onnx.writing.file import contents, source_of
 from nnarray.onnx.writing.writer import Writer
 from nnarray.tables.dates import DateColumn
 from nnarray.tables.targets import ValueTarget
 
 IMAGE = "image"
-
-
-class Pair(NamedTuple):
-    """A network on the host, and its inputs."""
-
-    model: Model
-    inputs: Inputs
 
 
 def bytes_of(model: Model, inputs: Inputs, batch: int | None, *, is_checked: bool) -> bytes:
@@ -48,18 +42,13 @@ def bytes_of(model: Model, inputs: Inputs, batch: int | None, *, is_checked: boo
     network = contents(source_of(host, {}), batch, is_checked=False)
     data = around(network, shell, _notes(inputs), batch)
     if is_checked:
-        _compare(data, Pair(host, inputs), dtype, batch)
+        refuse_other_answers(data, _cases(host, inputs, dtype, batch), "nnarray predict")
     return data
 
 
 def _notes(inputs: Inputs) -> dict[str, str]:
     notes = {"classes": inputs.classes} if inputs.classes else {"targets": inputs.targets}
     return {name: json.dumps(each, ensure_ascii=False) for name, each in notes.items()}
-
-
-def _labels(inputs: Inputs) -> Any:
-    """A list of texts, or an array of integers or truth values."""
-    return inputs.labels.tolist() if inputs.labels.dtype.kind in "UO" else host_backend().asarray(inputs.labels)
 
 
 def _of_rows(inputs: Rows, dtype: str) -> Shell:
@@ -74,7 +63,7 @@ def _of_rows(inputs: Rows, dtype: str) -> Shell:
         target: Any = preparation.target
         if isinstance(target, ValueTarget):
             return values(w, outputs, target.means, target.scales, dtype, ports)
-        return labelled(w, outputs, _labels(inputs), dtype, ports)
+        return labelled(w, outputs, labels_of(inputs.labels), dtype, ports)
 
     dated = any(isinstance(column, DateColumn) for column in preparation.columns)
     return Shell(ports, before, after, dates.OPSET if dated else 18)
@@ -88,33 +77,21 @@ def _of_images(inputs: Images, dtype: str) -> Shell:
         parts = w.add("Div", w.cast(inside(IMAGE), exact), w.number(255.0, exact))
         return parts if dtype in ("float32", "float64") else w.cast(parts, w.xp.dtype(dtype))
 
-    return Shell(ports, before, lambda w, outputs: labelled(w, outputs, _labels(inputs), dtype, ports))
+    return Shell(ports, before, lambda w, outputs: labelled(w, outputs, labels_of(inputs.labels), dtype, ports))
 
 
 # --- The comparison --------------------------------------------------------------------------------------------------
 
 
-def _compare(data: bytes, pair: Pair, dtype: str, batch: int | None) -> None:
-    """Refuse a file that does not answer as the pipeline does, on made examples."""
-    run, by = runner(data)
-    for feed, outputs in _examples(pair, batch):
-        try:
-            found = run(feed)
-        except Exception as error:
-            raise ValueError(f"the file was not written: {by} cannot compute it ({error}). {REMEDY}") from error
-        how = _difference(found, pair.inputs, outputs, dtype)
-        if how:
-            raise ValueError(f"the file was not written: as {by} computes it, {how}. {REMEDY}")
-
-
-def _examples(pair: Pair, batch: int | None) -> Iterator[tuple[dict[str, Any], np.ndarray]]:
-    """Inputs of the file, and what the network of the pipeline gives for them: a single example, and several."""
-    made, parts = _made(pair.inputs)
+def _cases(model: Model, inputs: Inputs, dtype: str, batch: int | None) -> Iterator[tuple[dict[str, Any], Answers]]:
+    """Made inputs of the file, and the answers of the pipeline: for a single example, and for several."""
+    made, parts = _made(inputs)
     (part,) = parts
     count = len(next(iter(made.values())))
     ends = [1, count] if batch is None else range(batch, count + 1, batch)
     for start, end in pairwise([0, *ends]):
-        yield {name: each[start:end] for name, each in made.items()}, steps.outputs_of(pair.model, part.X[start:end])
+        outputs = steps.outputs_of(model, part.X[start:end])
+        yield {name: each[start:end] for name, each in made.items()}, _answers(inputs, outputs, dtype)
 
 
 def _made(inputs: Inputs) -> tuple[dict[str, Any], Iterator[Part]]:
@@ -123,36 +100,18 @@ def _made(inputs: Inputs) -> tuple[dict[str, Any], Iterator[Part]]:
         pixels = examples.images(inputs.input_shape)
         return {IMAGE: pixels}, inputs.parts_of(list(pixels), host, "float64")
     made = examples.rows(inputs.preparation.columns)
-    table = examples.table_of_rows(made)
-    return {name: each[:, None] for name, each in made.items()}, inputs.parts_of(
-        [table], host, "float64", unknown="ignore"
-    )
+    parts = inputs.parts_of([examples.table_of_rows(made)], host, "float64", unknown="ignore")
+    return {name: each[:, None] for name, each in made.items()}, parts
 
 
-def _difference(found: list[Any], inputs: Inputs, outputs: np.ndarray, dtype: str) -> str:
-    """How answers differ from those of the pipeline by more than rounding; "" if they do not."""
-    close = CLOSE[dtype]
-    answers = list(steps.answers(inputs, outputs, dtype).values())
-    if not inputs.classes:
-        return _values_differ(found[0], np.stack(answers, axis=1), inputs, outputs, close)
-    label, p = found
-    wanted, probabilities = answers[0], np.stack(answers[1:], axis=1)
-    far = np.abs(p - probabilities).max()
-    allowed = close * max(1.0, float(np.abs(outputs).max()))
-    if not far <= allowed:
-        return f"a probability differs by {far:.2g} from that of nnarray predict"
-    first, second = np.sort(probabilities, axis=1)[:, -2:].T[::-1]
-    clear = (first - second) > 2 * allowed
-    if (label[clear] != wanted[clear]).any() or label.dtype.kind not in ("O", wanted.dtype.kind):
-        return f"the labels are {label[:5].tolist()}, and not {wanted[:5].tolist()} as those of nnarray predict"
-    return ""
-
-
-def _values_differ(found: Any, wanted: np.ndarray, inputs: Inputs, z: np.ndarray, close: float) -> str:
+def _answers(inputs: Inputs, outputs: np.ndarray, dtype: str) -> Answers:
+    """What `nnarray predict` writes for outputs of the network."""
+    first, *others = steps.answers(inputs, outputs, dtype).values()
+    largest = float(np.abs(outputs).max())
+    if inputs.classes:
+        return Answers(np.stack(others, axis=1), CLOSE[dtype] * max(1.0, largest), first)
     assert isinstance(inputs, Rows)
     target: Any = inputs.preparation.target
-    rounding = 4 * np.finfo(wanted.dtype).eps * np.abs(wanted)
-    allowed = close * np.abs(z).max() * np.asarray(target.scales) + rounding
-    if found.shape == wanted.shape and found.dtype == wanted.dtype and (np.abs(found - wanted) <= allowed).all():
-        return ""
-    return f"the values are {found[:2].tolist()}, and not {wanted[:2].tolist()} as those of nnarray predict"
+    values = np.stack([first, *others], axis=1)
+    rounding = 4 * np.finfo(values.dtype).eps * np.abs(values)
+    return Answers(values, CLOSE[dtype] * largest * np.asarray(target.scales) + rounding)
