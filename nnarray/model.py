@@ -639,7 +639,7 @@ class Model(metaclass=Explained):
             batch = integer(batch, "batch", 1, usual=1)
         switch(check, "check")
         host = self.of_values().to(host_backend())
-        named = {name: each for name, each in self.metadata.items() if name == "classes"}
+        named = {name: each for name, each in self.metadata.items() if name in ("classes", "tokenizer")}
         notes = {name: json.dumps(each, ensure_ascii=False) for name, each in named.items()}
         writing.write(file, writing.source_of(host, notes, dynamic_axes), batch, files.replace, is_checked=check)
 

@@ -36,6 +36,7 @@ from typer.testing import CliRunner
 
 import nnarray as nn
 from nnarray import backends
+from nnarray.apps.workflow.inputs import Rows as TableRows
 from nnarray.backends import choosing
 from nnarray.cli import app
 from nnarray.estimators import MLPClassifier, MLPRegressor, NetworkClassifier
@@ -43,7 +44,9 @@ from nnarray.tables.containers import table_of
 from nnarray.tables.formats import FORMATS
 from nnarray.tables.preparation import Preparation
 from nnarray.tables.read import open_table
+from nnarray.tables.targets import ClassTarget
 from nnarray.tables.text_format import USUAL, TextFormat
+from nnarray.tables.words import TextColumn
 from tests.processes import LIMIT, run_python, started
 
 PAGE = Path(__file__).parent.parent / "docs" / "errors.md"
@@ -798,6 +801,16 @@ def depends_on_a_length(b: Bench) -> Call:
     return lambda: model.to_onnx("model.onnx", dynamic_axes={1: "length"})
 
 
+def free_text_in_onnx(b: Bench) -> Call:
+    pytest.importorskip("onnx")
+    preparation = Preparation((TextColumn("note"),), ClassTarget("kind", ("a", "b")))
+    pipeline = nn.Pipeline(nn.Network(nn.Dense(2)).init((256,)), TableRows(preparation))
+    return lambda: pipeline.to_onnx("model.onnx")
+
+
+TEXT_ENTRIES = np.asarray(["a", "b"], dtype=object)
+
+
 def relu_of(g: Any, shape: Any, **more: Any) -> Any:
     return g.model([g.node("Relu", ["x"], ["y"])], [g.value("x", shape)], [g.value("y")], **more)
 
@@ -828,6 +841,12 @@ ONNX: dict[str, Case] = {
     "a function that ONNX does not have": not_in_onnx,
     "an axis that is not one of the inputs": lambda b: lambda: b.model.to_onnx("m.onnx", dynamic_axes={2: "length"}),
     "a computation that depends on a length": depends_on_a_length,
+    "texts in an ONNX file": onnx_file(
+        lambda g, _: g.model(
+            [g.node("Identity", ["c"], ["y"])], [g.value("x", [2])], [g.value("y")], {"c": TEXT_ENTRIES}
+        )
+    ),
+    "free text in a table, to write ONNX": free_text_in_onnx,
 }
 
 FILES: dict[str, Case] = {

@@ -57,7 +57,7 @@ def show(
 
 def _show_graph(path: Path, *, as_json: bool) -> None:
     """The inputs, the outputs and the operators of an ONNX file."""
-    facts: dict[str, Any] = {"model": str(path), "sha256": sha256_of(path), **facts_of(read_file(path))}
+    facts: dict[str, Any] = {"model": str(path), "sha256": sha256_of(path), **facts_of(read_file(path, texts=True))}
     if as_json:
         typer.echo(json.dumps(facts, indent=2))
         return

@@ -17,6 +17,7 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from nnarray.backends import Backend, backend, backend_of, dtype_name, namespace
 from nnarray.checks import real, switch
+from nnarray.estimators.exporting import Exports
 from nnarray.estimators.inputs import backend_of_data, checked_inputs, checked_targets, moved, same_backend
 from nnarray.estimators.partial_fit import PartialFit
 from nnarray.estimators.scores import split
@@ -82,7 +83,7 @@ class Examples(NamedTuple):
         return 1.0 if self.weights is None else float(namespace(self.weights).mean(self.weights))
 
 
-class Estimator(BaseEstimator):
+class Estimator(Exports, BaseEstimator):
     """Trains a network on examples, keeps it as `model_`, and predicts with it; subclasses define the settings.
 
     Attributes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 from sklearn.base import ClassifierMixin, RegressorMixin
@@ -9,7 +10,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import accuracy_score, r2_score
 
 from nnarray import kernels
-from nnarray.backends import Backend, namespace
+from nnarray.backends import Backend, dtype_name, host_backend, namespace
 from nnarray.caller import warn
 from nnarray.estimators.base import Estimator, Examples
 from nnarray.estimators.inputs import backend_of_data, checked_targets, holds_numbers, is_host
@@ -19,9 +20,19 @@ from nnarray.estimators.scores import accuracy, r2
 from nnarray.kernels.standard.numerics import at_least_float32
 from nnarray.losses import Loss
 from nnarray.names import shown
+from nnarray.onnx.writing.answers import labelled, labels_of, listed, of_one_output, several_labels, value_port
+from nnarray.onnx.writing.around import After, Port
+from nnarray.onnx.writing.checking import CLOSE, SMALLEST
+from nnarray.onnx.writing.comparing import Answers
+from nnarray.onnx.writing.writer import Writer
 from nnarray.typing import Array
 
 LARGE = 30.0  # targets beyond it are far from what a network gives at its start
+
+
+def largest(x: Array) -> float:
+    """The largest size of an entry."""
+    return float(namespace(x).max(namespace(x).abs(x)))
 
 
 class Classifies(ClassifierMixin, Estimator):
@@ -156,13 +167,16 @@ class Classifies(ClassifierMixin, Estimator):
     def predict_proba(self, X: Any) -> Any:
         """The probability of each class, shape (N, K), in the order of `classes_`; on the device of X."""
         outputs, be = self._outputs(X, "predict_proba")
+        return be.asarray(self._probabilities(outputs))
+
+    def _probabilities(self, outputs: Array) -> Array:
         xp = namespace(outputs)
         if self._sole:
-            return be.asarray(xp.ones_like(outputs[:, :1]))
+            return xp.ones_like(outputs[:, :1])
         if self.out_activation_ == "softmax":
-            return be.asarray(kernels.softmax(outputs))
+            return kernels.softmax(outputs)
         p = kernels.logistic(outputs)
-        return be.asarray(p if self._kind == MULTILABEL else xp.concat([kernels.logistic(-outputs), p], axis=1))
+        return p if self._kind == MULTILABEL else xp.concat([kernels.logistic(-outputs), p], axis=1)
 
     def predict_log_proba(self, X: Any) -> Any:
         """The natural logarithm of `predict_proba`, finite even if the probability underflows."""
@@ -183,6 +197,29 @@ class Classifies(ClassifierMixin, Estimator):
             return float(accuracy_score(y, predicted, sample_weight=sample_weight))
         weights = None if sample_weight is None else be.asarray(sample_weight)
         return accuracy(predicted, checked_targets(y, be, numeric=True), weights)
+
+    def _answering(self, dtype: str, inputs: Sequence[Port]) -> After:
+        labels = labels_of(self.classes_)
+
+        def after(w: Writer, outputs: str) -> Mapping[Port, str]:
+            if self._kind == MULTILABEL:
+                return several_labels(w, outputs, len(labels), dtype, inputs)
+            if self._sole:
+                outputs = w.add("ReduceSum", outputs, w.integers([1]), keepdims=1)
+            elif self.out_activation_ != "softmax":
+                outputs = of_one_output(w, outputs)
+            return labelled(w, outputs, labels, dtype, inputs)
+
+        return after
+
+    def _right(self, outputs: Array) -> Answers:
+        chosen = self._chosen(outputs)
+        labels = chosen if self._kind == MULTILABEL else named_labels(chosen, self.classes_, host_backend())
+        p = at_least_float32(self._probabilities(outputs))
+        return Answers(p, CLOSE[dtype_name(outputs.dtype)] * max(1.0, largest(outputs)), labels)
+
+    def _notes(self) -> dict[str, Any]:
+        return super()._notes() | {"classes": listed(labels_of(self.classes_))}
 
     def __sklearn_array_api_convert__(self, converter: Any) -> Any:
         new = super().__sklearn_array_api_convert__(converter)
@@ -231,6 +268,20 @@ class Regresses(RegressorMixin, Estimator):
 
     def _predicted(self, outputs: Array) -> Array:
         return namespace(outputs).exp(outputs) if self.out_activation_ == "exp" else outputs
+
+    def _answering(self, dtype: str, inputs: Sequence[Port]) -> After:
+        port = value_port(self.n_outputs_, dtype, inputs)
+
+        def after(w: Writer, outputs: str) -> Mapping[Port, str]:
+            y = w.add("Exp", outputs) if self.out_activation_ == "exp" else outputs
+            return {port: w.cast(y, w.xp.dtype(port.dtype))}
+
+        return after
+
+    def _right(self, outputs: Array) -> Answers:
+        values = at_least_float32(self._predicted(outputs))
+        size = largest(values) if self.out_activation_ == "exp" else 1.0
+        return Answers(values, CLOSE[dtype_name(outputs.dtype)] * max(SMALLEST, largest(outputs)) * size)
 
     def _grade(self, outputs: Array, answers: Array, weights: Array | None) -> float:
         return r2(self._predicted(outputs), answers, weights)

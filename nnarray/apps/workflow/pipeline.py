@@ -12,12 +12,16 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from nnarray.apps.workflow import steps
+from nnarray.apps.workflow.exporting.files import bytes_of
 from nnarray.apps.workflow.inputs import ROWS, Images, Inputs, Part, Rows, Unknown
 from nnarray.backends import Backend, backend_of, dtype_name, host_backend
 from nnarray.backends import backend as backend_called
 from nnarray.caller import warn
+from nnarray.checks import integer, switch
 from nnarray.model import Model
 from nnarray.names import shown
+from nnarray.onnx.writing.file import named_file
+from nnarray.persistence import files
 from nnarray.tables.cells import listed
 from nnarray.tables.columns import CategoryColumn, SkewedColumn
 from nnarray.tables.containers import table_of
@@ -162,6 +166,53 @@ class Pipeline:
     def answers(self, outputs: np.ndarray) -> dict[str, Any]:
         """The columns that `nnarray predict` writes, of outputs of the network."""
         return steps.answers(self.inputs, outputs, dtype_name(self.model.theta.dtype))
+
+    def to_onnx(self, path: str | os.PathLike[str], *, batch: int | None = None, check: bool = True) -> None:
+        """Write the network with the preparation of its data as an ONNX file, for programs in other languages.
+
+        Each column of a table is an input with its name, shape (n, 1): numbers in float64, nan where one is missing;
+        categories and dates as text, "" where one is missing. Truth values are 1 and 0. A category that was not met in
+        training counts as none of the known ones, as with `unknown="ignore"`. Of images, the input is "image": bytes of
+        shape (n, height, width, 3), in the size of the training.
+
+        Outputs: "label", shape (n,), and "probabilities", shape (n, K), in the order of `classes`; or "value", shape
+        (n, t), in the units of the t targets. Where a column has the name of an output, that is "predicted NAME".
+        Classes and targets are in the notes of the file.
+
+        Parameters
+        ----------
+        path : path
+            Must end in .onnx. The file is replaced as a whole or not at all.
+        batch : int, optional
+            The number of rows or images in each call of the file. If None, it may be any.
+        check : bool
+            Whether the file is run before it is written, on made rows with missing entries and unknown categories: by
+            ONNX Runtime if it is installed, else by the reference evaluator of ONNX. Its answers must be those of
+            `predict` and `predict_proba`, up to rounding.
+
+        Raises
+        ------
+        ImportError
+            If the package onnx is not installed.
+        ValueError
+            If the path has another ending, a column is free text, whose hashed words ONNX cannot express, or the file
+            answers something else than `predict`. No file is written.
+        OSError
+            If the folder does not exist, may not be written to, or is full.
+
+        Notes
+        -----
+        A number that is infinite, and a text that is no date, make the computation fail, as in `predict`. Dates need
+        version 20 of the operators, all others version 18.
+        """
+        file = named_file(path, dtype_name(self.model.theta.dtype))
+        batch = None if batch is None else integer(batch, "batch", 1, usual=1)
+        data = bytes_of(self.model, self.inputs, batch, is_checked=switch(check, "check"))
+
+        def write(part: Path) -> None:
+            part.write_bytes(data)
+
+        files.replace(file, write)
 
     def __repr__(self) -> str:
         takes = f"{len(self.columns)} columns" if self.columns else "images"

@@ -66,6 +66,15 @@ def _integer(text: str | None, usual: int) -> int:
     return int(text)
 
 
+def text_or_array_of(message: Any, files: Files) -> Tensor:
+    """A constant, which may have texts; raises as `array_of`."""
+    if DTYPES.get(message.data_type) != "string":
+        return array_of(message, files)
+    shape = tuple(map(int, message.dims))
+    _compare(message.name, shape, "string", len(message.string_data), math.prod(shape), "texts")
+    return Tensor(np.asarray([each.decode() for each in message.string_data], dtype="U").reshape(shape))
+
+
 def array_of(message: Any, files: Files) -> Tensor:
     """A constant.
 
@@ -81,7 +90,12 @@ def array_of(message: Any, files: Files) -> Tensor:
     if number in HALVES:
         return Tensor(_of_four_bits(message, files, count, *HALVES[number]).reshape(shape))
     dtype = "bfloat16" if number == BFLOAT16 else DTYPES.get(number, "")
-    if dtype in ("", "string"):
+    if dtype == "string":
+        raise ValueError(
+            f"constant {name!r} has texts, and nnarray computes with numbers only. If nnarray export wrote the file, "
+            f"use the model that it was made from"
+        )
+    if not dtype:
         raise ValueError(f"constant {name!r} has the dtype number {number}, which is not supported")
     stored = np.dtype("uint16" if dtype == "bfloat16" else dtype)
     raw = _raw(message, files)

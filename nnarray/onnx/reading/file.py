@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from nnarray.onnx.graph import DTYPES, Graph, Node, Value
-from nnarray.onnx.reading.arrays import Files, array_of
+from nnarray.onnx.reading.arrays import Files, array_of, text_or_array_of
 from nnarray.onnx.reading.checks import check
 from nnarray.onnx.reading.functions import inlined
 
@@ -28,8 +28,10 @@ class Content:
     notes: Mapping[str, str]
 
 
-def read_file(path: str | os.PathLike[str]) -> Content:
+def read_file(path: str | os.PathLike[str], *, texts: bool = False) -> Content:
     """The contents of a file, completely checked.
+
+    `texts` allows constants and operators of texts too, which can be shown, and not computed.
 
     Raises
     ------
@@ -42,13 +44,13 @@ def read_file(path: str | os.PathLike[str]) -> Content:
     """
     file = Path(path)
     data = _bytes_of(file)
-    return read_bytes(data, file.parent, repr(str(file)))
+    return read_bytes(data, file.parent, repr(str(file)), texts=texts)
 
 
-def read_bytes(data: bytes, folder: Path, name: str) -> Content:
+def read_bytes(data: bytes, folder: Path, name: str, *, texts: bool = False) -> Content:
     """The contents of a file that was read; raises as `read_file`."""
     try:
-        return _content(_message(data), folder)
+        return _content(_message(data), folder, texts)
     except (ValueError, RecursionError, OverflowError, UnicodeDecodeError) as error:
         fault = "its graphs stand inside one another too deeply" if isinstance(error, RecursionError) else str(error)
         raise ValueError(f"{name} cannot be read: {fault.rstrip('.')}.") from error
@@ -79,14 +81,14 @@ def _message(data: bytes) -> Any:
     return message
 
 
-def _content(message: Any, folder: Path) -> Content:
+def _content(message: Any, folder: Path, texts: bool) -> Content:
     versions = {("" if each.domain in USUAL else each.domain): int(each.version) for each in message.opset_import}
     if not versions:
         raise ValueError("it does not say which version of the operators it uses")
-    reader = _Reader(Files(folder))
+    reader = _Reader(Files(folder), texts)
     graph = reader.graph(message.graph, 0)
     graph, versions = inlined(graph, versions, [reader.function(each) for each in message.functions])
-    check(graph, versions)
+    check(graph, versions, texts=texts)
     notes = {each.key: each.value for each in message.metadata_props}
     return Content(graph, versions, notes)
 
@@ -94,8 +96,8 @@ def _content(message: Any, folder: Path) -> Content:
 class _Reader:
     """Messages as plain data."""
 
-    def __init__(self, files: Files) -> None:
-        self.files = files
+    def __init__(self, files: Files, texts: bool = False) -> None:
+        self.files, self.read = files, text_or_array_of if texts else array_of
 
     def graph(self, message: Any, depth: int) -> Graph:
         """One graph, and those inside of it."""
@@ -103,7 +105,7 @@ class _Reader:
             raise ValueError(f"its graphs stand inside one another more than {DEEPEST} deep")
         if message.sparse_initializer:
             raise ValueError("it has sparse constants, which are not supported. Export it with dense ones")
-        constants = {each.name: array_of(each, self.files) for each in message.initializer}
+        constants = {each.name: self.read(each, self.files) for each in message.initializer}
         nodes = tuple(self.node(each, depth) for each in message.node)
         inputs = tuple(self.value(each) for each in message.input if each.name not in constants)
         return Graph(nodes, inputs, tuple(map(self.value, message.output)), constants, message.name)

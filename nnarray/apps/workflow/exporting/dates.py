@@ -1,0 +1,130 @@
+"""A column of dates as nodes of a file, which read texts in ISO form."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from nnarray.onnx.writing.around import inside, numbered, texts
+from nnarray.onnx.writing.formulas import Real, real
+from nnarray.onnx.writing.writer import Writer
+from nnarray.tables.dates import DAY, DAYS, YEAR, DateColumn
+
+DAY_SECONDS = 86_400.0
+OPSET = 20
+"""The first version of the operators that has those for texts."""
+CLOCK = r"[T ]([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9](\.[0-9]{1,9})?)?"
+DATE = r"[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])"
+OFFSET = r"(Z|[+-][0-9]{2}(:[0-9]{2})?)"
+LENGTHS = (0, 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
+"""Of the months, from the first one on."""
+BEFORE = 719_162.0
+"""The days from 1 January of the year 1 to that of 1970."""
+
+
+def dates(w: Writer, column: DateColumn, words: Sequence[str], dtype: str) -> str:
+    """The inputs of the network, shape (N, 11 to 14). A text that is no date makes the computation fail.
+
+    `words` are further texts for a missing date. All is computed in float64, in days since 1970.
+    """
+    return _Dates(w, column, words).inputs(dtype)
+
+
+class _Dates:
+    """The nodes of one column."""
+
+    def __init__(self, w: Writer, column: DateColumn, words: Sequence[str]) -> None:
+        self.w, self.column = w, column
+        self.missing = w.cast(numbered(w, inside(column.name), dict.fromkeys(["", *words], 1), 0), w.xp.bool)
+        self.text = w.add("Where", self.missing, texts(w, [""]), inside(column.name))
+
+    def inputs(self, dtype: str) -> str:
+        """All of them."""
+        w, column, first = self.w, self.column, np.datetime64(self.column.first)
+        date, clock = self._parts()
+        year, month, day = self._numbers(date, "-", 3)
+        new_year, next_year = _new_year(year), _new_year(year + 1.0)
+        leap = next_year - new_year - 365.0
+        refused = self._refused(month, day, leap)
+        seconds = self._seconds(clock)
+        shift = seconds // DAY_SECONDS  # a zone may lead to another day
+        fraction = (seconds - shift * DAY_SECONDS) / DAY_SECONDS
+        of_year = self._at(month, [0.0, *np.cumsum(LENGTHS)[:-1].tolist()]) + self._if(month, "Greater", 2.0) * leap
+        day = new_year + of_year + day - 1.0 + shift
+        if column.zone:
+            later, earlier = self._if(day, "GreaterOrEqual", next_year), self._if(day, "Less", new_year)
+            year = year + later - earlier
+            new_year = _new_year(year)
+        since = (day - float(first.astype("M8[D]").astype(np.int64))) + (
+            fraction - float((first - first.astype("M8[D]")) / DAY)
+        )
+        season, hour = (day - new_year) * (2 * math.pi / YEAR), fraction * (2 * math.pi)
+        parts = [(since - column.days[0]) / column.days[1], (year - column.years[0]) / column.years[1]]
+        parts += [season.of("Sin"), season.of("Cos"), self._weekday(day)]
+        parts += [hour.of("Sin"), hour.of("Cos")] if column.timed else []
+        whole = Real(w, w.add("Concat", *(part.name for part in parts), axis=1)) + refused
+        known = w.add("Where", self.missing, w.number(0.0, w.xp.float64), whole.name)
+        flag = [self.missing] if column.missing else []
+        return w.add("Concat", *(w.cast(each, w.xp.dtype(dtype)) for each in (known, *flag)), axis=1)
+
+    def _parts(self) -> tuple[str, str]:
+        """The date, and the clock with its zone: "" where there is none."""
+        both, after_t = self._split(self.text, "T", 2)
+        date, after_blank = self._split(both, " ", 2)
+        return date, self.w.add("StringConcat", after_t, after_blank)
+
+    def _split(self, text: str, mark: str, count: int) -> list[str]:
+        """The first parts between marks; those that are not there are ""."""
+        padded = self.w.add("StringConcat", text, texts(self.w, [mark * (count - 1)]))
+        pieces, _ = self.w.add_many("StringSplit", 2, padded, delimiter=mark)
+        return [self.w.add("Gather", pieces, self.w.number(i, self.w.xp.int64), axis=2) for i in range(count)]
+
+    def _numbers(self, text: str, mark: str, count: int) -> list[Real]:
+        """The first parts as numbers; 0 for those that are not there."""
+        parts = self._split(text, mark, count)
+        return [real(self.w, self.w.add("StringConcat", texts(self.w, ["0"]), part)) for part in parts]
+
+    def _seconds(self, clock: str) -> Real:
+        """Since midnight, in UTC if there is a zone."""
+        if not self.column.zone:
+            return self._clock(clock)
+        clock, _ = self._split(clock, "Z", 2)
+        clock, east = self._split(clock, "+", 2)
+        clock, west = self._split(clock, "-", 2)
+        return self._clock(clock) - self._clock(east) + self._clock(west)
+
+    def _clock(self, text: str) -> Real:
+        hours, minutes, seconds = self._numbers(text, ":", 3)
+        return hours * 3600.0 + minutes * 60.0 + seconds
+
+    def _refused(self, month: Real, day: Real, leap: Real) -> Real:
+        """0; the computation fails where the text is no date, as an entry that does not exist is asked for."""
+        w = self.w
+        pattern = f"{DATE}{CLOCK}{OFFSET}" if self.column.zone else f"{DATE}({CLOCK})?"
+        length = self._at(month, LENGTHS) + self._if(month, "Equal", 2.0) * leap
+        fine = w.add("And", w.add("RegexFullMatch", self.text, pattern=pattern), day.compared("LessOrEqual", length))
+        bad = real(w, w.add("Not", w.add("Or", fine, self.missing)))
+        return self._at(bad, [0.0])
+
+    def _at(self, index: Real, entries: Sequence[float]) -> Real:
+        """The entries of a list at an index."""
+        listed = self.w.constant(self.w.xp.asarray(list(entries), dtype=self.w.xp.float64))
+        return Real(self.w, self.w.add("Gather", listed, self.w.cast(index.name, self.w.xp.int64), axis=0))
+
+    def _if(self, x: Real, op: str, other: Real | float) -> Real:
+        """1 where a comparison holds, else 0."""
+        return real(self.w, x.compared(op, other))
+
+    def _weekday(self, day: Real) -> Real:
+        """An input for each day of the week; day 0 was a Thursday."""
+        shifted = day + 3.0
+        every = self.w.constant(self.w.xp.arange(len(DAYS), dtype=self.w.xp.float64))
+        return self._if(shifted - shifted // 7.0 * 7.0, "Equal", Real(self.w, every))
+
+
+def _new_year(year: Real) -> Real:
+    """The first day of a year of the Gregorian calendar, counted from 1970."""
+    before = year - 1.0
+    return before * 365.0 + before // 4.0 - before // 100.0 + before // 400.0 - BEFORE

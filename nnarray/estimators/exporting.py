@@ -1,0 +1,98 @@
+"""A fitted estimator as an ONNX file: its inputs in, labels with probabilities or values out."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from sklearn.utils.validation import check_is_fitted
+
+from nnarray.backends import dtype_name, host_backend
+from nnarray.checks import integer, switch
+from nnarray.model import Model
+from nnarray.onnx.writing.around import After, Port, Shell, around, inside
+from nnarray.onnx.writing.comparing import Answers, refuse_other_answers
+from nnarray.onnx.writing.file import contents, named_file, source_of
+from nnarray.onnx.writing.record import Source, examples
+from nnarray.persistence import files
+from nnarray.random import Key
+from nnarray.typing import Array
+
+INPUT = "X"
+
+
+class Exports:
+    """Estimators that are written as files."""
+
+    model_: Model
+
+    def _answering(self, dtype: str, inputs: Sequence[Port]) -> After:
+        """What follows the outputs of the network in a file."""
+        raise NotImplementedError
+
+    def _right(self, outputs: Array) -> Answers:
+        """What a file must give for outputs of the network on the host."""
+        raise NotImplementedError
+
+    def _notes(self) -> dict[str, Any]:
+        """What a file says of the classes and the features."""
+        names = getattr(self, "feature_names_in_", None)
+        return {} if names is None else {"features": list(names)}
+
+    def to_onnx(self, path: str | os.PathLike[str], *, batch: int | None = None, check: bool = True) -> None:
+        """Write the estimator as an ONNX file, for programs in other languages.
+
+        The input is "X", shape (N, features), in the dtype of the model: float64 if X was so in `fit`, unless `dtype`
+        is another. A classifier gives "label", shape (N,), with the type of its classes (text, integers or others), and
+        "probabilities", shape (N, K), also for two classes; with several labels per example, "label" is 0 and 1, shape
+        (N, K). A regressor gives "value", shape (N, outputs). The notes of the file have the classes, and the names of
+        the features if there are any.
+
+        Parameters
+        ----------
+        path : path
+            Must end in .onnx. The file is replaced as a whole or not at all.
+        batch : int, optional
+            The number of examples in each call of the file. If None, it may be any.
+        check : bool
+            Whether the file is run before it is written, on random inputs: by ONNX Runtime if it is installed, else by
+            the reference evaluator of ONNX. Its answers must be those of the estimator, up to rounding.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            If `fit` was not called.
+        ImportError
+            If the package onnx is not installed.
+        ValueError
+            If the path has another ending, a layer cannot be written, or the file answers something else than the
+            estimator. No file is written.
+        OSError
+            If the folder does not exist, may not be written to, or is full.
+        """
+        check_is_fitted(self)
+        model = self.model_.of_values().to(host_backend())
+        dtype = dtype_name(model.theta.dtype)
+        file = named_file(path, dtype)
+        batch = None if batch is None else integer(batch, "batch", 1, usual=1)
+        is_checked = switch(check, "check")
+        notes = {name: json.dumps(each, ensure_ascii=False) for name, each in self._notes().items()}
+        ports = [Port(INPUT, dtype, tuple(model.input_shape))]
+        shell = Shell(ports, lambda w: inside(INPUT), self._answering(dtype, ports))
+        source = source_of(model, {})
+        data = around(contents(source, batch, is_checked=False), shell, notes, batch)
+        if is_checked:
+            refuse_other_answers(data, self._cases(model, source, batch), "the estimator")
+
+        def write(part: Path) -> None:
+            part.write_bytes(data)
+
+        files.replace(file, write)
+
+    def _cases(self, model: Model, source: Source, batch: int | None) -> Iterator[tuple[dict[str, Any], Answers]]:
+        for i, count in enumerate((1, 50) if batch is None else (batch, batch)):
+            x = examples(source, count, Key(i))
+            yield {INPUT: x}, self._right(model.predict(x))

@@ -1,0 +1,314 @@
+"""Files of pipelines: ONNX Runtime alone turns raw rows into the answers of `nnarray predict`."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+import nnarray as nn
+from nnarray.apps.workflow.exporting import columns, examples, files
+from nnarray.cli import app
+from nnarray.onnx.writing import checking
+
+onnx = pytest.importorskip("onnx")
+runtime = pytest.importorskip("onnxruntime")
+importlib.import_module("onnx.reference")
+
+ROWS = 120
+USUAL = ("--backend", "numpy", "--epochs", 3, "--hidden", 8, "--no-linear")
+
+
+def call(*words: object, code: int = 0) -> str:
+    done = CliRunner().invoke(app, [str(word) for word in words], prog_name="nnarray")
+    assert done.exit_code == code, done.output
+    return " ".join(done.output.split())
+
+
+def table(classes: int = 3) -> pd.DataFrame:
+    """All kinds of columns, with missing entries in most; classes with blanks, and letters beyond ASCII."""
+    draws = np.random.default_rng(0)
+    kind = draws.integers(classes, size=ROWS)
+    names = np.asarray(["daisy", "wild røse", "チューリップ", "a, b", 'with "marks"'], dtype=object)[:classes]
+    frame = pd.DataFrame(
+        {
+            "length": (kind + draws.normal(5, 0.3, ROWS)).round(2),
+            "two words": draws.integers(1, 9, ROWS).astype(float),
+            "price": np.exp(draws.normal(3, 2, ROWS)).round(2),
+            "colour": draws.choice(np.asarray(["red", "dark blüe", "1 2"], dtype=object), ROWS),
+            "code": draws.choice(np.asarray(["10", "20", "30"], dtype=object), ROWS),
+            "alive": draws.choice([True, False], ROWS),
+            "day": pd.date_range("2023-12-01", periods=ROWS, freq="9D").strftime("%Y-%m-%d").to_numpy(dtype=object),
+            "kind": names[kind],
+        }
+    )
+    for number, name in enumerate(("two words", "price", "colour", "day")):
+        frame.loc[number::7, name] = None
+    return frame
+
+
+def trained(folder: Path, frame: pd.DataFrame, target: str, *options: object) -> nn.Pipeline:
+    data, file = folder / "t.parquet", folder / "m.safetensors"
+    frame.to_parquet(data, index=False)
+    call("train", data, "--target", target, "--out", file, "--restart", *USUAL, *options)
+    return nn.load_pipeline(file, backend="numpy")
+
+
+def feed(session: Any, frame: pd.DataFrame) -> dict[str, Any]:
+    """Raw rows as a program gives them: numbers with nan, and texts with "" for what is missing."""
+    found = {}
+    for port in session.get_inputs():
+        assert port.shape == ["batch", 1]
+        entries = frame[port.name]
+        if port.type == "tensor(double)":
+            found[port.name] = entries.to_numpy(dtype="float64")[:, None]
+        else:
+            assert port.type == "tensor(string)"
+            texts = ["" if entry is None or entry != entry else str(entry) for entry in entries]
+            found[port.name] = np.asarray(texts, dtype=object)[:, None]
+    return found
+
+
+def both(path: Path, frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """The answers of ONNX Runtime and of the reference evaluator."""
+    session = runtime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    given = feed(session, frame)
+    names = [port.name for port in session.get_outputs()]
+    evaluator = onnx.reference.ReferenceEvaluator(str(path))
+    return [dict(zip(names, each.run(None, given), strict=True)) for each in (session, evaluator)]
+
+
+def same(pipeline: nn.Pipeline, path: Path, frame: pd.DataFrame) -> None:
+    """The file answers as the pipeline does."""
+    onnx.checker.check_model(str(path), full_check=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of missing entries
+        wanted = pipeline.predict(frame, unknown="ignore")
+        p = pipeline.predict_proba(frame, unknown="ignore") if pipeline.classes else None
+    for found in both(path, frame):
+        if p is None:
+            value = found["value"]
+            assert (value.shape, value.dtype) == ((len(frame), len(pipeline.targets)), wanted.dtype)
+            np.testing.assert_allclose(value, wanted.reshape(value.shape), rtol=2e-5, atol=1e-5)
+        else:
+            np.testing.assert_allclose(found["probabilities"], p, rtol=0, atol=1e-5)
+            assert found["label"].tolist() == wanted.tolist()
+
+
+CASES: dict[str, tuple[int, str, tuple[object, ...]]] = {
+    "two classes": (2, "kind", ()),
+    "five classes": (5, "kind", ()),
+    "weighted classes": (3, "kind", ("--class-weight", "balanced")),
+    "integers as classes": (3, "code", ()),
+    "truth values as classes": (3, "alive", ()),
+    "a value": (3, "price", ()),
+    "several values": (3, "length,price", ()),
+    "float64": (3, "kind", ("--dtype", "float64")),
+    "linear": (3, "kind", ("--hidden", "")),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_file_answers_as_the_pipeline(tmp_path: Path, case: str) -> None:
+    classes, target, options = CASES[case]
+    frame = table(classes)
+    pipeline = trained(tmp_path, frame if target != "price" else frame.dropna(subset="price"), target, *options)
+    pipeline.to_onnx(tmp_path / "m.onnx")
+    unseen = frame.assign(colour="green", price=np.nan, day=None)
+    unseen.loc[3:, "two words"] = np.nan
+    for each in (frame, unseen, frame[:1]):
+        same(pipeline, tmp_path / "m.onnx", each)
+
+
+@pytest.mark.parametrize("name", ["length", "two words", "colour", "day", "alive"])
+def test_one_column_is_enough(tmp_path: Path, name: str) -> None:
+    frame = table()
+    pipeline = trained(tmp_path, frame[[name, "kind"]], "kind")
+    pipeline.to_onnx(tmp_path / "m.onnx")
+    same(pipeline, tmp_path / "m.onnx", frame)
+
+
+def test_names_that_a_file_uses_itself(tmp_path: Path) -> None:
+    frame = table()[["length", "price", "colour", "two words", "kind"]]
+    frame.columns = ["label", "outputs", "0.weight", "X", "probabilities"]
+    frame = frame.assign(**{"Gemm_0": frame["X"] + 1, "constant.0": frame["label"] * 2, "input X": frame["label"]})
+    pipeline = trained(tmp_path, frame, "probabilities")
+    pipeline.to_onnx(tmp_path / "m.onnx")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        wanted, p = pipeline.predict(frame), pipeline.predict_proba(frame)
+    for found in both(tmp_path / "m.onnx", frame):
+        assert found["predicted label"].tolist() == wanted.tolist()
+        np.testing.assert_allclose(found["probabilities"], p, rtol=0, atol=1e-5)
+
+
+def test_a_fixed_number_of_rows(tmp_path: Path) -> None:
+    pipeline = trained(tmp_path, table(), "kind")
+    pipeline.to_onnx(tmp_path / "m.onnx", batch=2)
+    session = runtime.InferenceSession(tmp_path / "m.onnx")
+    assert [port.shape for port in session.get_outputs()] == [[2], [2, 3]]
+
+
+def test_other_spellings_of_a_category() -> None:
+    assert columns.spellings(["10", "2.5", "red"]) == {
+        **{"10": 0, "10.0": 0, "10.": 0, "+10": 0},
+        **{"2.5": 1, "+2.5": 1, "red": 2},
+    }
+    truth = columns.spellings(["false", "true"])
+    assert {"true": 1, "True": 1, "TRUE": 1, "1": 1, "false": 0, "False": 0, "0": 0}.items() <= truth.items()
+
+
+def test_words_for_a_missing_category(tmp_path: Path) -> None:
+    frame = table()
+    frame["colour"] = frame["colour"].fillna("?")
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    call(
+        *("train", tmp_path / "t.csv", "--target", "kind", "--missing", "?", "--out", tmp_path / "m.safetensors"),
+        *USUAL,
+    )
+    pipeline = nn.load_pipeline(tmp_path / "m.safetensors", backend="numpy")
+    pipeline.to_onnx(tmp_path / "m.onnx")
+    same(pipeline, tmp_path / "m.onnx", frame)
+
+
+# --- Dates -----------------------------------------------------------------------------------------------------------
+
+FORMS = {
+    "days": ("%Y-%m-%d", "", "23h"),
+    "minutes": ("%Y-%m-%dT%H:%M", "", "1111min"),
+    "seconds after a blank": ("%Y-%m-%d %H:%M:%S", "", "77777s"),
+    "fractions": ("%Y-%m-%dT%H:%M:%S.%f", "", "77777777ms"),
+    "UTC": ("%Y-%m-%dT%H:%M:%S", "Z", "1111min"),
+    "an offset": ("%Y-%m-%dT%H:%M", "-05:30", "1111min"),
+    "hours of an offset": ("%Y-%m-%dT%H:%M", "+14", "1111min"),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_dates(tmp_path: Path, form: str) -> None:
+    written, zone, step = FORMS[form]
+    start = "1899-12-25" if form == "days" else "2019-12-25"
+    moments = pd.date_range(start, periods=1600, freq=step)
+    frame = pd.DataFrame({"when": [each + zone for each in moments.strftime(written)]}, dtype=object)
+    frame["kind"] = np.where(moments.day_of_week > 4, "late", "early")
+    pipeline = trained(tmp_path, frame, "kind")
+    assert pipeline.columns[0].kind == "date"
+    pipeline.to_onnx(tmp_path / "m.onnx")
+    same(pipeline, tmp_path / "m.onnx", frame)
+
+
+@pytest.mark.parametrize("text", ["29.11.2026", "2023-02-29", "2024-13-01", "2024-01-32", "2024-01-01T24:00", "now"])
+def test_what_is_no_date_is_no_answer(tmp_path: Path, text: str) -> None:
+    frame = table()
+    pipeline = trained(tmp_path, frame[["day", "kind"]], "kind")
+    pipeline.to_onnx(tmp_path / "m.onnx")
+    session = runtime.InferenceSession(tmp_path / "m.onnx")
+    session.run(None, {"day": np.asarray([["2024-02-29"], [""]], dtype=object)})
+    with pytest.raises(Exception, match="indices element out of data bounds"):
+        session.run(None, {"day": np.asarray([["2024-02-29"], [text]], dtype=object)})
+
+
+# --- What is refused -------------------------------------------------------------------------------------------------
+
+
+def test_infinity_is_no_answer(tmp_path: Path) -> None:
+    frame = table()
+    pipeline = trained(tmp_path, frame[["length", "price", "kind"]], "kind")
+    pipeline.to_onnx(tmp_path / "m.onnx")
+    session = runtime.InferenceSession(tmp_path / "m.onnx")
+    with pytest.raises(Exception, match="indices element out of data bounds"):
+        session.run(None, {"length": np.asarray([[np.inf]]), "price": np.asarray([[1.0]])})
+
+
+def test_hashed_text_is_refused(tmp_path: Path) -> None:
+    words = ("good", "bad", "dear", "cheap", "fine", "green", "old", "new")
+    rng = np.random.default_rng(0)
+    frame = table().assign(note=[" ".join(rng.choice(words, 5)) for _ in range(ROWS)])
+    pipeline = trained(tmp_path, frame, "kind")
+    with pytest.raises(ValueError, match="column 'note' is free text, whose words are hashed by CRC-32"):
+        pipeline.to_onnx(tmp_path / "m.onnx")
+    assert not (tmp_path / "m.onnx").exists()
+
+
+@pytest.mark.parametrize("evaluator", ["ONNX Runtime", "the reference evaluator of ONNX"])
+@pytest.mark.parametrize("target", ["kind", "length"])
+def test_a_difference_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, evaluator: str, target: str) -> None:
+    pipeline = trained(tmp_path, table(), target)
+    if evaluator != "ONNX Runtime":
+        monkeypatch.setattr(checking, "_by_runtime", lambda data: None)
+    pipeline.to_onnx(tmp_path / "right.onnx")
+    real = columns.spellings
+    monkeypatch.setattr(columns, "spellings", lambda names: dict.fromkeys(real(names), 0))
+    with pytest.raises(ValueError, match=f"the file was not written: as {evaluator} computes it"):
+        pipeline.to_onnx(tmp_path / "wrong.onnx")
+    assert not (tmp_path / "wrong.onnx").exists()
+    pipeline.to_onnx(tmp_path / "wrong.onnx", check=False)
+
+
+def test_labels_are_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pipeline = trained(tmp_path, table(), "kind")
+    real = files.labelled
+    monkeypatch.setattr(files, "labelled", lambda w, outputs, labels, *more: real(w, outputs, labels[::-1], *more))
+    with pytest.raises(ValueError, match="the labels are "):
+        pipeline.to_onnx(tmp_path / "m.onnx")
+
+
+def test_made_rows_have_missing_and_unknown_entries(tmp_path: Path) -> None:
+    pipeline = trained(tmp_path, table(), "kind")
+    made = examples.rows(pipeline.inputs.preparation.columns)  # type: ignore[union-attr]
+    assert {"", examples.UNKNOWN, "red", "dark blüe", "1 2"} == {*made["colour"]}
+    assert np.isnan(made["two words"]).any()
+    assert "" in made["day"]
+
+
+# --- The command line ------------------------------------------------------------------------------------------------
+
+
+def test_export(tmp_path: Path) -> None:
+    trained(tmp_path, table(), "kind")
+    said = call("export", tmp_path / "m.safetensors")
+    assert "compared with the model" in said
+    assert "two words: float64 (batch, 1)" in said
+    facts = json.loads(call("export", tmp_path / "m.safetensors", "-o", tmp_path / "n.onnx", "--json"))
+    assert facts["outputs"] == {"label": "string (batch)", "probabilities": "float32 (batch, 3)"}
+    assert json.loads(facts["notes"]["classes"]) == ["daisy", "wild røse", "チューリップ"]
+    assert (tmp_path / "m.onnx").read_bytes() == (tmp_path / "n.onnx").read_bytes()
+    shown = call("show", tmp_path / "m.onnx")
+    assert "ai.onnx.ml.LabelEncoder" in shown
+    assert "label: string (batch)" in shown
+    assert "must end in .onnx" in call("export", tmp_path / "m.safetensors", "-o", tmp_path / "m.txt", code=2)
+
+
+def test_export_of_a_network_and_of_a_text(tmp_path: Path) -> None:
+    nn.Network(nn.Dense(2)).init((3,), seed=0).save(tmp_path / "net.safetensors")
+    assert "outputs: float32 (batch, 2)" in call("export", tmp_path / "net.safetensors", "--dtype", "float32")
+    (tmp_path / "t.txt").write_text("There was a time. " * 40)
+    size = ("--context", 8, "--blocks", 1, "--heads", 1, "--features", 4, "--epochs", 1, "--backend", "numpy")
+    call("train", tmp_path / "t.txt", "--out", tmp_path / "text.safetensors", *size)
+    facts = json.loads(call("export", tmp_path / "text.safetensors", "--json"))
+    assert facts["inputs"] == {"X": "int64 (batch, 8)"}
+    assert "tokenizer" in facts["notes"]
+
+
+def test_export_of_images(tmp_path: Path) -> None:
+    image = pytest.importorskip("PIL.Image")
+    draws = np.random.default_rng(0)
+    for kind in ("cat", "big dog"):
+        (tmp_path / "photos" / kind).mkdir(parents=True)
+        for i in range(6):
+            pixels = draws.integers(0, 256, (16, 16, 3), dtype=np.uint8)
+            image.fromarray(pixels).save(tmp_path / "photos" / kind / f"{i}.png")
+    call(*("train", tmp_path / "photos", "--size", 16, "--epochs", 1, "--out", tmp_path / "m.safetensors"), *USUAL[:2])
+    pipeline = nn.load_pipeline(tmp_path / "m.safetensors", backend="numpy")
+    pipeline.to_onnx(tmp_path / "m.onnx")
+    pixels = draws.integers(0, 256, (3, 16, 16, 3), dtype=np.uint8)
+    label, p = runtime.InferenceSession(tmp_path / "m.onnx").run(None, {"image": pixels})
+    np.testing.assert_allclose(p, pipeline.predict_proba(pixels), rtol=0, atol=1e-5)
+    assert label.tolist() == pipeline.predict(pixels).tolist()
