@@ -52,7 +52,7 @@ def _dataset(make: Callable[..., Any], task: str) -> Kind:
 
 CONVOLUTIONAL: dict[str, Any] = {
     "data": {"n": 400},
-    "network": {"layers": [{"units": 8, "activation": "relu"}] * 3},
+    "network": {"layers": [{"units": 8, "activation": "elu"}] * 3},
 }
 """A network that learns small images, and as many of them as it needs."""
 
