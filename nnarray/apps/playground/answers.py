@@ -8,10 +8,10 @@ from typing import Any
 from nnarray.apps.playground import views
 from nnarray.apps.playground.built import is_of_one_output, shown_paths
 from nnarray.apps.playground.catalog import CLASSES, DATA
-from nnarray.apps.playground.checking import at, finite, number, several, whole
+from nnarray.apps.playground.checking import Wrong, at, finite, number, several, whole
 from nnarray.apps.playground.formulas import Formula
 from nnarray.apps.playground.lab import Lab
-from nnarray.apps.playground.packing import numbers, packed
+from nnarray.apps.playground.packing import as_bytes, numbers, packed
 from nnarray.apps.playground.points import Examples, examples
 from nnarray.apps.playground.settings import DataSettings
 from nnarray.backends import device_of, namespace
@@ -22,6 +22,8 @@ from nnarray.typing import Array
 
 TRUTH = 200
 """Points of the curve without noise."""
+FEW = 4
+"""Images of a preview."""
 
 
 def data(given: Examples) -> dict[str, Any]:
@@ -40,12 +42,21 @@ def data(given: Examples) -> dict[str, Any]:
         "train": _rows(given.X, given.y),
         "test": _rows(X_test, y_test),
         "truth": given.truth and _truth(given, given.truth),
+        "sheet": _sheet(given) if given.are_images else None,
     }
 
 
+def _sheet(given: Examples) -> dict[str, Any]:
+    """The images that are shown, as bytes, and their labels."""
+    X, y = given.sheet
+    part = "train" if given.X_test is None else "test"
+    return {"part": part, "images": packed(as_bytes(255.0 * X)), "labels": [*map(int, numbers(y))]}
+
+
 def _rows(X: Array, y: Array) -> dict[str, Any]:
-    """Inputs and targets side by side."""
+    """Inputs and targets side by side; of images the targets alone."""
     xp = namespace(X)
+    X = X[:, :0, 0, 0] if X.ndim == 4 else X
     return packed(xp.concat([X, xp.reshape(xp.astype(y, X.dtype), (X.shape[0], 1))], axis=1))
 
 
@@ -58,8 +69,13 @@ def _truth(given: Examples, formula: Formula) -> dict[str, Any]:
 def previews(lab: Lab, count: int) -> dict[str, Any]:
     """A few examples of each kind of data that needs nothing of the user."""
     kinds = [name for name, kind in DATA.items() if kind.make or name == "step"]
-    made = {name: examples(DataSettings(kind=name, n=count, test=0.0), lab.be, "float32") for name in kinds}
-    shown = {name: {"task": each.task, "points": _rows(each.X, each.y)} for name, each in made.items()}
+    sizes = {name: FEW if DATA[name].images else count for name in kinds}
+    made = {name: examples(DataSettings(kind=name, n=n, test=0.0), lab.be, "float32") for name, n in sizes.items()}
+    shown: dict[str, Any] = {}
+    for name, each in made.items():
+        shown[name] = {"task": each.task, "points": _rows(each.X, each.y)}
+        if each.are_images:
+            shown[name]["sheet"] = _sheet(each)
     return {"type": "previews", "previews": shown}
 
 
@@ -72,8 +88,10 @@ def _point(lab: Lab, place: Any) -> Array:
     Raises
     ------
     Wrong
-        If it is no list with a number for each axis.
+        If it is no list with a number for each axis, or the examples are images.
     """
+    if lab.examples.are_images:
+        raise Wrong("is for points, and the examples are images; choose one of these.", "at")
     inputs = lab.examples.inputs
     numbers_of = at("at", several(number(), inputs, inputs), place)
     return lab.be.asarray([[*numbers_of]], dtype=lab.examples.X.dtype)
@@ -116,7 +134,7 @@ def explanation(lab: Lab, message: Mapping[str, Any]) -> dict[str, Any]:
         "loss": finite(found.loss),
         "loss_name": found.loss_name,
         "loss_formula": found.loss_formula,
-        "inputs": [*map(finite, numbers(x))],
+        "inputs": [] if lab.examples.are_images else [*map(finite, numbers(x))],
         "target": finite(numbers(y)[0]),
         "lines": [*found.loss_arithmetic.forward, *found.loss_arithmetic.backward],
         "verdict": str(found).rpartition("\n")[2],

@@ -10,10 +10,10 @@ from typing import Any
 from nnarray.apps.playground import catalog
 from nnarray.apps.playground.checking import Wrong
 from nnarray.apps.playground.points import Examples
-from nnarray.apps.playground.settings import NetworkSettings, Settings, TrainingSettings
+from nnarray.apps.playground.settings import LayerSettings, NetworkSettings, Settings, TrainingSettings
 from nnarray.backends import copy, namespace
 from nnarray.functional.layout import Layout
-from nnarray.layers import Activation, BatchNorm, Dense, Dropout
+from nnarray.layers import Activation, BatchNorm, Conv2D, Dense, Dropout, GlobalAvgPool, MaxPool2D
 from nnarray.network import Network
 from nnarray.optimizers import OPTIMIZERS, Optimizer
 from nnarray.optimizers.transforms import Info, Slots
@@ -21,6 +21,8 @@ from nnarray.schedules import Schedule
 from nnarray.typing import Array
 
 OUTPUT = "output"
+SMALLEST = 4
+"""Pixels along a side that are halved."""
 
 
 @dataclass(frozen=True)
@@ -56,20 +58,40 @@ def _code(value: Any) -> str:
 # --- The network -----------------------------------------------------------------------------------------------------
 
 
-def network_call(settings: NetworkSettings, outputs: int) -> Call:
-    """The network with this many outputs; layers have names, so that their weights are found again."""
+def network_call(settings: NetworkSettings, outputs: int, shape: tuple[int, ...]) -> Call:
+    """The network with this many outputs, for examples of this shape: of dense layers, or for images of filters.
+
+    Layers have names, so that their weights are found again. After filters, the largest of each two by two outputs is
+    kept, as long as there are four; at the end the mean of each filter. So no weight depends on the size of the images.
+    """
     init: dict[str, Any] = {} if settings.init == catalog.AUTO else {"init": settings.init}
     layers: list[Call] = []
+    side = shape[0] if len(shape) == 3 else 0
     for name, each in zip(hidden_names(settings), settings.layers, strict=True):
-        if each.batch_norm:
-            layers.append(Call(Dense, (each.units,), {**init, "name": name}))
-            layers.append(Call(BatchNorm, (), {"name": f"{name}_norm"}))
-            layers.append(Call(Activation, (each.activation,), {"name": f"{name}_activation"}))
-        else:
-            layers.append(Call(Dense, (each.units, each.activation), {**init, "name": name}))
-        if each.dropout:
-            layers.append(Call(Dropout, (each.dropout,), {"name": f"{name}_dropout"}))
+        layers += _hidden(each, name, init, is_of_filters=side > 0)
+        if side >= SMALLEST:
+            layers.append(Call(MaxPool2D, (2,), {"name": f"{name}_pool"}))
+            side //= 2
+    if side:
+        layers.append(Call(GlobalAvgPool, (), {"name": "mean"}))
     return Call(Network, (*layers, Call(Dense, (outputs,), {**init, "name": OUTPUT})))
+
+
+def _hidden(each: LayerSettings, name: str, init: dict[str, Any], *, is_of_filters: bool) -> list[Call]:
+    """A hidden layer, with what belongs to it."""
+    activation = "identity" if each.batch_norm else each.activation
+    if is_of_filters:
+        named = {"padding": "same", "activation": activation, **init, "name": name}
+        layers = [Call(Conv2D, (each.units, each.kernel), named)]
+    else:
+        positional = (each.units,) if each.batch_norm else (each.units, activation)
+        layers = [Call(Dense, positional, {**init, "name": name})]
+    if each.batch_norm:
+        layers.append(Call(BatchNorm, (), {"name": f"{name}_norm"}))
+        layers.append(Call(Activation, (each.activation,), {"name": f"{name}_activation"}))
+    if each.dropout:
+        layers.append(Call(Dropout, (each.dropout,), {"name": f"{name}_dropout"}))
+    return layers
 
 
 def hidden_names(settings: NetworkSettings) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, dataclass, field, fields
 from inspect import signature
 from typing import Any
 
@@ -30,12 +30,18 @@ class Kind:
         The further arguments by name, with their default values.
     make : function, optional
         The dataset of the library.
+    images : bool
+        Whether an example is an image.
+    suggests : dict
+        Settings to begin with, after data of another shape.
     """
 
     task: str
     inputs: int
     options: dict[str, Any]
     make: Callable[..., Any] | None = None
+    images: bool = False
+    suggests: dict[str, Any] = field(default_factory=dict[str, Any])
 
 
 def _dataset(make: Callable[..., Any], task: str) -> Kind:
@@ -44,12 +50,19 @@ def _dataset(make: Callable[..., Any], task: str) -> Kind:
     return Kind(task, 2 if task == CLASSES else 1, options, make)
 
 
+CONVOLUTIONAL: dict[str, Any] = {
+    "data": {"n": 400},
+    "network": {"layers": [{"units": 8, "activation": "elu"}] * 3},
+}
+"""A network that learns small images, and as many of them as it needs."""
+
 _OF_CLASSES = ("moons", "circles", "spirals", "blobs", "xor", "checkerboard")
 
 DATA: dict[str, Kind] = {
     **{name: _dataset(getattr(datasets, name), CLASSES) for name in _OF_CLASSES},
     **{name: _dataset(getattr(datasets, name), VALUES) for name in ("line", "sine")},
     "step": Kind(VALUES, 1, {}),
+    "pets": Kind(CLASSES, 3, {"size": 24}, datasets.pets, images=True, suggests=CONVOLUTIONAL),
     "formula": Kind("", 0, {}),
     "drawn": Kind(CLASSES, 2, {}),
     "table": Kind("", 0, {}),
@@ -105,15 +118,24 @@ SCHEDULES: dict[str, dict[str, Any]] = {"constant": {}} | {
     name: _of_schedule(name, kind) for name, kind in RATES.items()
 }
 
-LAYERS, UNITS, POINTS, EXAMPLES = 8, 64, 400, 5000
-"""The largest numbers of hidden layers, of units in one, of drawn points, and of examples."""
+LAYERS, UNITS, KERNEL, POINTS, EXAMPLES = 8, 64, 7, 400, 5000
+"""The largest numbers of hidden layers, of units in one, of rows of a filter, of drawn points, and of examples."""
+IMAGES, SIDES = 2000, (8, 48)
+"""The largest number of images, and the fewest and most pixels along a side."""
 
 
 def catalog() -> dict[str, Any]:
     """All of it, as the page gets it."""
     return {
         "data": {
-            name: {"task": kind.task, "inputs": kind.inputs, "options": kind.options} for name, kind in DATA.items()
+            name: {
+                "task": kind.task,
+                "inputs": kind.inputs,
+                "options": kind.options,
+                "images": kind.images,
+                "suggests": kind.suggests,
+            }
+            for name, kind in DATA.items()
         },
         "activations": list(ACTIVATIONS),
         "initializers": list(INITS),
@@ -121,5 +143,5 @@ def catalog() -> dict[str, Any]:
         "optimizers": STEPPERS,
         "schedules": SCHEDULES,
         "precisions": list(PRECISIONS),
-        "limits": {"layers": LAYERS, "units": UNITS, "points": POINTS, "n": EXAMPLES},
+        "limits": {"layers": LAYERS, "units": UNITS, "kernel": KERNEL, "points": POINTS, "n": EXAMPLES},
     }

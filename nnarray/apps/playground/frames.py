@@ -28,13 +28,15 @@ class Frames:
         What frames hold.
     diverged : bool
         Whether the training ended so.
+    chosen : int
+        The image that the units show.
     is_stale : bool
         Whether something has changed since the last frame.
     """
 
     def __init__(self, lab: Lab) -> None:
         self.lab, self.watch, self.language, self.diverged = lab, Watch(), "en", False
-        self._number = 0
+        self._number, self.chosen = 0, 0
         self._points: dict[int, Array] = {}
         self._passages: dict[str, Passage] = {}
         self._gradients: dict[str, float] = {}
@@ -56,7 +58,7 @@ class Frames:
         self.diverged = False
         self._at = (-1, -1)
         if new_data:
-            self._points = {}
+            self._points, self.chosen = {}, 0
 
     @property
     def is_stale(self) -> bool:
@@ -137,8 +139,10 @@ class Frames:
         if watch.grid:
             made["grid"] = views.grid_of(lab.model, lab.examples, self._plane(watch.grid), watch.grid)
         if watch.units:
-            shape = (watch.units,) * lab.examples.inputs
-            made["units"] = views.maps_of(lab.model, names, self._plane(watch.units), shape)
+            shape, points = (watch.units,) * lab.examples.inputs, self._plane(watch.units)
+            if lab.examples.are_images:
+                shape, points = (), points[self.chosen : self.chosen + 1, ...]
+            made["units"] = views.maps_of(lab.model, names, points, shape)
         if watch.weights:
             made["weights"] = views.weights_of(lab.model, names)
         passages: dict[str, Passage] = {}

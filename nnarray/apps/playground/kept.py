@@ -14,13 +14,15 @@ from nnarray.typing import Array
 
 
 def overlaid(new: Array, old: Array) -> Array:
-    """The new array, with the entries of the old one where both have some."""
-    xp, rows = namespace(new), min(new.shape[0], old.shape[0])
-    top = xp.astype(old[:rows, ...], new.dtype)
-    if new.ndim == 2:
-        columns = min(new.shape[1], old.shape[1])
-        top = xp.concat([top[:, :columns], new[:rows, columns:]], axis=1)
-    return xp.concat([top, new[rows:, ...]], axis=0)
+    """The new array, with the entries of the old one where both have some; another number of axes has none."""
+    if new.ndim != old.ndim or new.shape[:-2] != old.shape[:-2]:
+        return new
+    xp, columns = namespace(new), min(new.shape[-1], old.shape[-1])
+    if new.ndim == 1:
+        return xp.concat([xp.astype(old[:columns], new.dtype), new[columns:]], axis=0)
+    rows = min(new.shape[-2], old.shape[-2])
+    top = xp.concat([xp.astype(old[..., :rows, :columns], new.dtype), new[..., :rows, columns:]], axis=-1)
+    return xp.concat([top, new[..., rows:, :]], axis=-2)
 
 
 def keep(new: Model, old: Model) -> Model:

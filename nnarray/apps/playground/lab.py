@@ -258,7 +258,7 @@ class Lab:
         """The loss and the network of settings that fit together."""
         checked_optimizer(settings.training)
         loss = loss_for(settings.training, made)
-        return loss, network_call(settings.network, outputs_for(loss, made))
+        return loss, network_call(settings.network, outputs_for(loss, made), made.shape)
 
     def _draw(self, settings: Settings, made: Examples) -> None:
         loss, network = self._checked(settings, made)
@@ -278,15 +278,15 @@ class Lab:
 
     def _model(self, settings: Settings, network: Call, made: Examples) -> Model:
         precision, seed = settings.network.precision, settings.network.seed
-        return network.made.init((made.inputs,), seed=seed, dtype=precision, backend=self.be)
+        return network.made.init(made.shape, seed=seed, dtype=precision, backend=self.be)
 
     def _drawn(self, settings: Settings, network: Call, made: Examples, *, keeps: bool) -> Drawn:
-        return Drawn(network, made.inputs, settings.network.seed, settings.network.precision, keeps)
+        return Drawn(network, made.shape, settings.network.seed, settings.network.precision, keeps)
 
     def _needs_model(self, settings: Settings, network: Call, made: Examples) -> bool:
         """Whether the network, its inputs or its dtype change."""
         same = network == self._network and settings.network.precision == self.settings.network.precision
-        return not (same and made.inputs == self.examples.inputs)
+        return not (same and made.shape == self.examples.shape)
 
     def _only_rate_differs(self, settings: Settings) -> bool:
         """Whether the running training may continue with another learning rate."""

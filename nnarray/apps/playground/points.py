@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from nnarray import random
-from nnarray.apps.playground.catalog import CLASSES, DATA, VALUES
-from nnarray.apps.playground.checking import Wrong
+from nnarray.apps.playground.catalog import CLASSES, DATA, IMAGES, SIDES, VALUES
+from nnarray.apps.playground.checking import Wrong, at, whole
 from nnarray.apps.playground.formulas import Formula, parsed
 from nnarray.apps.playground.settings import DataSettings
 from nnarray.apps.playground.tables import CLASS, Table
@@ -20,6 +20,8 @@ from nnarray.typing import Array
 MARGIN = 0.1
 """How far the plane that is drawn extends beyond the examples, relative to their range."""
 FEWEST = 4
+SHEET = 24
+"""How many images are shown."""
 
 
 @dataclass(frozen=True)
@@ -57,11 +59,11 @@ class Examples:
         Names of the classes (none for values) and of the inputs.
     target : str
         The name of what is predicted.
-    X, y : array, shape (N, 1) or (N, 2), and (N,) for labels or (N, 1) for values
+    X, y : array, shape (N, 1), (N, 2) or (N, size, size, 3), and (N,) for labels or (N, 1) for values
         Those to train with.
     X_test, y_test : array or None
     ranges : tuple of pairs
-        The part of each axis that is drawn.
+        The part of each axis that is drawn; none for images.
     truth : Formula or None
         The curve without noise, if it is known.
     code : tuple of str
@@ -81,9 +83,26 @@ class Examples:
     code: tuple[str, ...]
 
     @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of one example."""
+        return tuple(self.X.shape[1:])
+
+    @property
     def inputs(self) -> int:
-        """The number of inputs, 1 or 2."""
+        """The number of inputs, 1 or 2; of the channels of an image, 3."""
         return len(self.axes)
+
+    @property
+    def are_images(self) -> bool:
+        """Whether an example is an image."""
+        return self.X.ndim == 4
+
+    @property
+    def sheet(self) -> tuple[Array, Array]:
+        """The images that are shown, and their labels: some of the test, if there are any."""
+        X, y = (self.X, self.y) if self.X_test is None or self.y_test is None else (self.X_test, self.y_test)
+        count = min(X.shape[0], SHEET)
+        return X[:count, ...], y[:count]
 
     @property
     def values(self) -> tuple[float, float] | None:
@@ -129,20 +148,22 @@ def examples(
     dtype = be.floating(precision)
     match settings.kind:
         case "formula":
-            whole = _of_formula(_formula(settings.formula), settings, be, dtype)
+            made = _of_formula(_formula(settings.formula), settings, be, dtype)
         case "step":
-            whole = _of_formula(parsed("sign(x)"), settings, be, dtype)
+            made = _of_formula(parsed("sign(x)"), settings, be, dtype)
         case "drawn":
-            whole = _of_numbers(_drawn(settings), be, dtype)
+            made = _of_numbers(_drawn(settings), be, dtype)
         case "table":
-            whole = replace(_of_numbers(_in_table(settings, table), be, dtype), scaled=True)
+            made = replace(_of_numbers(_in_table(settings, table), be, dtype), scaled=True)
         case "arrays":
             if given is None:
                 raise Wrong("needs the arrays, from Python: nn.playground((X, y)).", "kind")
-            whole = replace(_of_numbers(given, be, dtype), scaled=True)
+            made = replace(_of_numbers(given, be, dtype), scaled=True)
+        case "pets":
+            made = _images(settings, be, dtype)
         case _:
-            whole = _made(settings, be, dtype)
-    return _split(whole, settings)
+            made = _made(settings, be, dtype)
+    return _split(made, settings)
 
 
 def _formula(text: str) -> Formula:
@@ -158,21 +179,35 @@ def _formula(text: str) -> Formula:
 def _made(settings: DataSettings, be: Backend, dtype: Any) -> _Whole:
     """A synthetic dataset of the library."""
     kind = DATA[settings.kind]
-    assert kind.make is not None
-    options = {"noise": settings.noise, "seed": settings.seed} | dict(settings.options)
-    options = {name: _like(kind.options.get(name), value) for name, value in options.items()}
-    try:
-        X, y = kind.make(settings.n, dtype=dtype, backend=be, **options)
-    except (ValueError, TypeError) as error:
-        raise Wrong(str(error), "options") from None
-    arguments = "".join(f", {name}={value!r}" for name, value in options.items())
-    code = f"X, y = nn.datasets.{settings.kind}({settings.n}{arguments}, dtype=dtype, backend=be)"
+    X, y, options, code = _called(settings, be, dtype, {"noise": settings.noise, "seed": settings.seed})
     if kind.task == CLASSES:
         names = tuple(map(str, range(options.get("classes", kind.options.get("classes", 2)))))
         return _Whole(X, y, names, (code,), ("x1", "x2"), "class")
     known = kind.options | options
     curves = {"line": "{slope!r} * x + {intercept!r}", "sine": "sin(2 * pi * {periods!r} * x)"}
     return _Whole(X, y, (), (code,), truth=parsed(curves[settings.kind].format(**known)))
+
+
+def _images(settings: DataSettings, be: Backend, dtype: Any) -> _Whole:
+    """Images of the library; few and small ones, so that each epoch is seen."""
+    usual = DATA[settings.kind].options
+    at("n", whole(FEWEST, IMAGES), settings.n)
+    at("options", lambda options: at("size", whole(*SIDES), options["size"]), usual | dict(settings.options))
+    X, y, _, code = _called(settings, be, dtype, {"seed": settings.seed} | usual)
+    return _Whole(X, y, ("cat", "dog"), (code,), ("red", "green", "blue"), "animal")
+
+
+def _called(settings: DataSettings, be: Backend, dtype: Any, usual: dict[str, Any]) -> tuple[Any, ...]:
+    """What a dataset of the library returns, its options, and the line of Python."""
+    kind = DATA[settings.kind]
+    assert kind.make is not None
+    options = {name: _like(kind.options.get(name), value) for name, value in (usual | dict(settings.options)).items()}
+    try:
+        X, y = kind.make(settings.n, dtype=dtype, backend=be, **options)
+    except (ValueError, TypeError) as error:
+        raise Wrong(str(error), "options") from None
+    arguments = "".join(f", {name}={value!r}" for name, value in options.items())
+    return X, y, options, f"X, y = nn.datasets.{settings.kind}({settings.n}{arguments}, dtype=dtype, backend=be)"
 
 
 def _like(usual: Any, value: Any) -> Any:
@@ -267,9 +302,9 @@ def _of_numbers(given: Given, be: Backend, dtype: Any) -> _Whole:
 # --- Training and test -----------------------------------------------------------------------------------------------
 
 
-def _split(whole: _Whole, settings: DataSettings) -> Examples:
+def _split(made: _Whole, settings: DataSettings) -> Examples:
     """A part for the test, and inputs of unknown units standardised."""
-    X, y, code = whole.X, whole.y, [*whole.code]
+    X, y, code = made.X, made.y, [*made.code]
     X_test: Array | None = None
     y_test: Array | None = None
     if settings.test:
@@ -279,23 +314,23 @@ def _split(whole: _Whole, settings: DataSettings) -> Examples:
             raise Wrong(str(error), "test") from None
         parts = "X, X_test, y, y_test"
         code += [f"{parts} = nn.datasets.train_test_split(X, y, test_size={settings.test!r}, seed={settings.seed})"]
-    if whole.scaled:
+    if made.scaled:
         X, X_test, lines = _standardised("X", X, X_test)
         code += lines
-        if not whole.classes:
+        if not made.classes:
             y, y_test, lines = _standardised("y", y, y_test)
             code += lines
     return Examples(
-        task=CLASSES if whole.classes else VALUES,
-        classes=whole.classes,
-        axes=whole.axes,
-        target=whole.target,
+        task=CLASSES if made.classes else VALUES,
+        classes=made.classes,
+        axes=made.axes,
+        target=made.target,
         X=X,
         y=y,
         X_test=X_test,
         y_test=y_test,
-        ranges=tuple(_range([X[:, i]] if X_test is None else [X[:, i], X_test[:, i]]) for i in range(len(whole.axes))),
-        truth=whole.truth,
+        ranges=() if X.ndim == 4 else _ranges(X, X_test),
+        truth=made.truth,
         code=tuple(code),
     )
 
@@ -305,6 +340,12 @@ def _standardised(name: str, train: Array, test: Array | None) -> tuple[Array, A
     code = [f"scaler = nn.datasets.Standardizer.fit({name})"]
     code += [f"{each} = scaler.transform({each})" for each in (name, f"{name}_test")[: 1 if test is None else 2]]
     return scaler.transform(train), None if test is None else scaler.transform(test), code
+
+
+def _ranges(X: Array, X_test: Array | None) -> tuple[tuple[float, float], ...]:
+    """The part of each axis that is drawn."""
+    both = [X] if X_test is None else [X, X_test]
+    return tuple(_range([each[:, i] for each in both]) for i in range(X.shape[1]))
 
 
 def _range(arrays: Sequence[Array]) -> tuple[float, float]:

@@ -23,7 +23,7 @@ class Drawn(NamedTuple):
     """A network got freshly drawn parameters; `keeps` if it then took those of the network before that fit."""
 
     network: Call
-    inputs: int
+    inputs: tuple[int, ...]
     seed: int
     precision: str
     keeps: bool

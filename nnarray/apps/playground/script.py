@@ -89,7 +89,7 @@ def _lines(entry: Entry, is_kept: bool) -> Iterator[str]:
         case Made(code, precision):
             yield from (f"dtype = be.dtype({precision!r})", "X_test = y_test = None", *code, "")
         case Drawn(network, inputs, seed, precision, keeps):
-            drawn = f"network.init(({inputs},), seed={seed}, dtype={precision!r}, backend=be)"
+            drawn = f"network.init({inputs!r}, seed={seed}, dtype={precision!r}, backend=be)"
             yield from _network(network)
             yield from (f"model = {f'keep({drawn}, model)' if keeps else drawn}", "")
         case Set(name, index, value):

@@ -170,6 +170,14 @@ class Session:
         self.frames.watch = Watch.of(message, self.frames.watch)
         return [self.frame()]
 
+    def _choose(self, message: Mapping[str, Any]) -> list[Event]:
+        """Look at another image of the sheet."""
+        if not self.lab.examples.are_images:
+            raise Wrong("is for images; choose such data first.", "type")
+        most = self.lab.examples.sheet[0].shape[0] - 1
+        self.frames.chosen = at("image", whole(0, most), message.get("image"))
+        return [self.frame()]
+
     def _probe(self, message: Mapping[str, Any]) -> list[Event]:
         return [answers.probe(self.lab, message.get("at"))]
 
@@ -308,6 +316,7 @@ HANDLERS: dict[str, Callable[[Session, Mapping[str, Any]], list[Event]]] = {
     "reset": Session._reset,
     "weight": Session._weight,
     "watch": Session._watch,
+    "choose": Session._choose,
     "probe": Session._probe,
     "preview": Session._preview,
     "explain": Session._explain,

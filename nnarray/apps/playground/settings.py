@@ -109,6 +109,8 @@ class LayerSettings(Part):
     """A hidden layer."""
 
     units: int = field(default=8, metadata=by(whole(1, catalog.UNITS)))
+    kernel: int = field(default=3, metadata=by(whole(1, catalog.KERNEL)))
+    """Rows and columns of the filters, for images."""
     activation: str = field(default="tanh", metadata=by(one_of(catalog.ACTIVATIONS, "activation")))
     dropout: float = field(default=0.0, metadata=by(number(0.0, 0.9)))
     batch_norm: bool = field(default=False, metadata=by(switch))

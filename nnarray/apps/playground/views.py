@@ -73,8 +73,10 @@ def _none_or(least: int, most: int) -> Any:
 
 
 def plane(examples: Examples, size: int) -> Array:
-    """Points over the ranges of the inputs: `size` along each axis, the first axis fastest."""
+    """Points over the ranges of the inputs: `size` along each axis, the first axis fastest. Of images, the sheet."""
     xp, like = namespace(examples.X), examples.X
+    if examples.are_images:
+        return examples.sheet[0]
     axes = [
         xp.astype(xp.linspace(low, high, size, dtype=like.dtype, device=device_of(like)), like.dtype)
         for low, high in examples.ranges
@@ -105,7 +107,7 @@ def grid_of(model: Model, examples: Examples, points: Array, size: int) -> dict[
     if examples.task == VALUES:
         low, high = examples.values or (0.0, 1.0)
     scaled = as_bytes((seen - low) * (255.0 / (high - low)))
-    shape = (scaled.shape[1], *[size] * examples.inputs)
+    shape = (scaled.shape[1], *([points.shape[0]] if examples.are_images else [size] * examples.inputs))
     maps = xp.reshape(xp.permute_dims(scaled, (1, 0)), shape)
     return packed(maps) | {"low": low, "high": high}
 
@@ -119,15 +121,17 @@ def passages_of(model: Model, points: Array) -> dict[str, Passage]:
 
 
 def maps_of(model: Model, paths: Mapping[str, str], points: Array, shape: tuple[int, ...]) -> list[dict[str, Any]]:
-    """The outputs of each unit over the plane, each on its own scale."""
+    """The outputs of each unit over the plane, or of each filter over an image, each on its own scale."""
     passages, maps = passages_of(model, points), []
     xp = namespace(points)
     for name, path in paths.items():
         y = passages[path].y
+        area = tuple(y.shape[1:-1]) or shape
+        y = xp.reshape(y, (-1, y.shape[-1]))
         scale = xp.max(xp.abs(y), axis=0)
         safe = xp.where(scale > 0.0, scale, xp.ones_like(scale))
         rows = xp.permute_dims(as_bytes(128.0 + 127.0 * (y / safe)), (1, 0))
-        seen = packed(xp.reshape(rows, (y.shape[1], *shape)))
+        seen = packed(xp.reshape(rows, (y.shape[1], *area)))
         maps.append({"layer": name, "maps": seen, "scale": [*map(finite, numbers(scale))]})
     return maps
 
@@ -156,8 +160,8 @@ def step_on_sample(model: Model, examples: Examples, loss: str, passages: dict[s
 
 
 def sample(examples: Examples, loss: str) -> tuple[Array, Array]:
-    """At most 256 training examples, spread over all."""
-    stride = -(-examples.X.shape[0] // SAMPLE)
+    """At most 256 training examples, or 64 images, spread over all."""
+    stride = -(-examples.X.shape[0] // (SAMPLE // 4 if examples.are_images else SAMPLE))
     X, y = examples.X[::stride, ...], examples.y[::stride, ...]
     return X, y[:, None] if is_of_one_output(loss) else y
 

@@ -141,14 +141,15 @@ def _of_units(sight: Sight) -> Iterator[Remark]:
 
 def _dead(y: Array) -> int:
     """The number of units that are 0 for all examples."""
-    return int(namespace(y).sum(namespace(y).astype(namespace(y).all(y == 0.0, axis=0), namespace(y).int32)))
+    xp = namespace(y)
+    return int(xp.sum(xp.astype(xp.all(xp.reshape(y, (-1, y.shape[-1])) == 0.0, axis=0), xp.int32)))
 
 
 def _flat(y: Array, activation: str, limit: float) -> int:
     """The number of units that are at the ends of their range for most examples."""
     xp = namespace(y)
     centred = 2.0 * y - 1.0 if activation == "logistic" else y
-    often = xp.mean(xp.astype(xp.abs(centred) > limit, xp.float32), axis=0)
+    often = xp.mean(xp.astype(xp.abs(xp.reshape(centred, (-1, y.shape[-1]))) > limit, xp.float32), axis=0)
     return sum(part > 0.8 for part in numbers(often))
 
 

@@ -12,7 +12,7 @@ from nnarray.apps.playground.session import Session
 from nnarray.apps.playground.settings import Settings
 from tests.apps.playground.test_script import STEP, assert_same, run
 
-USUAL: dict[str, Any] = {"batch_norm": False, "dropout": 0.0}
+USUAL: dict[str, Any] = {"kernel": 3, "batch_norm": False, "dropout": 0.0}
 
 
 def session_of(model: nn.Model, be: nn.Backend) -> Session:

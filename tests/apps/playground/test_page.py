@@ -85,7 +85,7 @@ def test_each_tour_has_a_text_for_each_step(name: str) -> None:
     written = re.findall(r"(\w+): \[\n(.*?)\n  \]", tours[1], re.DOTALL)
     steps = {tour: listed.count("{ look") for tour, listed in written}
     steps |= {tour: sizes.count(",") + 1 for tour, sizes in re.findall(r"(\w+): \[([\d, ]+)\]\.map", tours[1])}
-    assert len(steps) == 5
+    assert len(steps) == 6
     texts = dict(re.findall(r'^  "tour\.(\w+)": \{(.*?)^  \},$', TEXTS[name], re.MULTILINE | re.DOTALL))
     assert {tour: len(re.findall(r'^      "', text, re.MULTILINE)) for tour, text in texts.items()} == steps
 

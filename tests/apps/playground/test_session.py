@@ -220,6 +220,8 @@ def test_a_step_is_explained_and_checked(loss: str) -> None:
 def test_previews_of_all_made_data(be: nn.Backend) -> None:
     found = one(session(backend=be).handle({"type": "preview", "n": 12}), "previews")["previews"]
     assert {"moons", "checkerboard", "sine", "step"} <= set(found)
+    images = found.pop("pets")
+    assert images["sheet"]["images"]["shape"] == [4, 24, 24, 3]
     assert {tuple(each["points"]["shape"]) for each in found.values()} == {(12, 3), (12, 2)}
 
 

@@ -2,7 +2,9 @@
 
 import { change, send, set } from "./connection.js";
 import { byId, h, rounded, write } from "./dom.js";
+import { KERNELS } from "./editor.js";
 import { icon } from "./icons.js";
+import { areImages } from "./images.js";
 import { optionsBox } from "./options.js";
 import { emit, on, store } from "./store.js";
 import { t } from "./texts.js";
@@ -108,6 +110,14 @@ function choice(key, options, read, change) {
   return { box: h("label.field", {}, h("span", {}, t(key)), select), show };
 }
 
+/** A choice that is there for images alone. */
+function onlyImages({ box, show }) {
+  return { box, show: () => {
+    box.hidden = !areImages();
+    show();
+  } };
+}
+
 const named = (names) => names.map((name) => [name, name === "auto" ? t("automatic") : name]);
 const numbered = (list) => list.map((x) => [x, x && x < 0.001 ? x.toFixed(4) : String(x)]);
 const training = () => store.settings.training;
@@ -134,6 +144,7 @@ function fieldsOf() {
   const first = [
     choice("bar.rate", rates, () => training().options.lr ?? catalog.optimizers[training().optimizer].lr, (lr) => setTraining({ options: { lr } })),
     choice("bar.activation", () => named(catalog.activations), () => common("activation", "tanh"), (activation) => setLayers({ activation })),
+    onlyImages(choice("bar.kernel", () => KERNELS.map((size) => [size, `${size} × ${size}`]), () => common("kernel", 3), (kernel) => setLayers({ kernel }))),
     choice("bar.optimizer", () => named(Object.keys(catalog.optimizers)), () => training().optimizer, (optimizer) => setTraining({ optimizer })),
     choice("bar.penalty", () => [["none", t("none")], ["L1", "L1"], ["L2", "L2"]], penalty, (kind) => setPenalty(kind, training().l1 || training().l2 || 0.001)),
     choice("bar.strength", () => numbered([0, ...STRENGTHS]), () => training().l1 || training().l2, (x) => setPenalty(penalty() === "none" ? "L2" : penalty(), x)),

@@ -3,6 +3,7 @@
 import { redrawAll } from "./canvas.js";
 import { change, send, sendFile, set } from "./connection.js";
 import { byId, fixed, h, settled, write } from "./dom.js";
+import { areImages } from "./images.js";
 import { optionsBox } from "./options.js";
 import { drawPoints } from "./output.js";
 import { emit, on, store } from "./store.js";
@@ -16,10 +17,10 @@ let drawing = false, label = 1;
 
 /** Build the section, once for each language. */
 export function buildData() {
-  Object.assign(parts, { fields: fieldsOf(), error: h("p.error", { role: "alert" }) });
+  Object.assign(parts, { fields: fieldsOf(), error: h("p.error", { role: "alert" }), again: h("button", { type: "button", onclick: again }, t("data.again")) });
   const { noise, n, seed, test, formula, columns, options } = parts.fields;
   byId("data").replaceChildren(
-    h("div.head", {}, h("h2", { id: "data-title" }, t("data.title")), h("button", { type: "button", onclick: again }, t("data.again"))),
+    h("div.head", {}, h("h2", { id: "data-title" }, t("data.title")), parts.again),
     h("div.kinds", {}, ...thumbGroups(choose)),
     parts.error,
     h("details.more", { open: wide.matches }, h("summary", {}, t("data.more")), h("div.fields", {},
@@ -44,7 +45,8 @@ function slider(key, name, { low, high, step, format = String }) {
     if (!input.matches(":active")) input.value = value;
     write(shown, format(value));
   };
-  return { box: h("label.field", {}, h("span", {}, t(key), shown), input), input, show };
+  const name_ = h("b", {}, t(key));
+  return { box: h("label.field", {}, h("span", {}, name_, shown), input), name: name_, input, show };
 }
 
 function fieldsOf() {
@@ -73,7 +75,8 @@ function formulaBox() {
 
 function choose(kind) {
   if (kind !== "drawn" && drawing) switchDrawing(false);
-  setData({ kind, options: {} });
+  const { images, suggests } = store.catalog.data[kind], new_ = images && !areImages() ? suggests : {}; // another kind of network
+  set({ ...new_, data: { ...new_.data, kind, options: {} } });
 }
 
 // --- Points and files -----------------------------------------------------------------------------------------------
@@ -158,6 +161,11 @@ export function showData() {
   const { data } = store.settings, made = !["drawn", "table", "arrays"].includes(data.kind);
   for (const name of ["noise", "n", "seed", "test"]) parts.fields[name].show(data[name]);
   for (const name of ["noise", "n", "seed"]) parts.fields[name].box.hidden = !made;
+  const { images } = store.catalog.data[data.kind];
+  parts.fields.noise.box.hidden = !made || images;
+  write(parts.fields.n.name, t(images ? "data.images" : "data.size"));
+  write(parts.again, t(images ? "data.again.images" : "data.again"));
+  parts.draw.parentElement.hidden = images;
   const { input } = parts.fields.formula;
   if (document.activeElement !== input) input.value = data.formula;
   write(parts.error, "");

@@ -2,9 +2,13 @@
 
 import { change } from "./connection.js";
 import { fixed, h, write } from "./dom.js";
+import { areImages, drawFilter } from "./images.js";
 import { neuronName, setNumber } from "./network.js";
 import { store } from "./store.js";
 import { t } from "./texts.js";
+
+/** The sizes of filters. */
+export const KERNELS = [1, 3, 5, 7];
 
 let window_ = null, opener = null, refresh = null;
 
@@ -44,9 +48,9 @@ function openAt(button, box, title, content) {
 /** The weights and the bias of a neuron, each with a slider and a number. */
 export function editNeuron(column, unit, button, box, from = 0) {
   const layer = () => store.network[column - 1];
-  const { name, inputs, bias } = layer();
+  const { name, inputs, bias, kernel } = layer();
   const to = neuronName(column, unit);
-  const lines = Array.from({ length: inputs }, (_, i) => ({
+  const lines = kernel ? [] : Array.from({ length: inputs }, (_, i) => ({
     label: column === 1 ? neuronName(0, i) : String(i + 1),
     title: t("net.weight", { from: neuronName(column - 1, i), to }),
     read: () => layer()?.weight[i * layer().units + unit] ?? 0,
@@ -56,11 +60,16 @@ export function editNeuron(column, unit, button, box, from = 0) {
     const read = () => layer()?.bias?.[unit] ?? 0;
     lines.push({ label: t("net.biasword"), title: t("net.bias", { to }), read, write: (value) => setNumber(`${name}.bias`, [unit], value) });
   }
-  const made = lines.map(weightLine);
+  const made = lines.map(weightLine), filter = kernel && filterOf(layer, unit, column);
   const zero = h("button", { type: "button", onclick: () => lines.forEach((line) => line.write(0)) }, t("net.zero"));
-  if (!openAt(button, box, t("net.edit", { name: to }), [...made.map(({ row }) => row), zero])) return;
-  refresh = () => made.forEach((each) => each.refresh());
-  made[from]?.slider.focus({ preventScroll: true });
+  const content = [...(kernel ? filter.content : []), ...made.map(({ row }) => row), ...(kernel ? [] : [zero])];
+  if (!openAt(button, box, t(kernel ? "net.filter" : "net.edit", { name: to }), content)) return;
+  refresh = () => {
+    made.forEach((each) => each.refresh());
+    filter?.show();
+  };
+  refresh();
+  made[kernel ? 0 : from]?.slider.focus({ preventScroll: true });
 }
 
 function weightLine({ label, title, read, write: change }) {
@@ -82,6 +91,15 @@ function weightLine({ label, title, read, write: change }) {
   return { row: h("div.weight", {}, h("span", { "aria-hidden": "true" }, label), slider, number), slider, refresh: show };
 }
 
+const SIDE = 56;
+
+/** The weights of a filter: an image for each of its inputs. */
+function filterOf(layer, unit, column) {
+  const images = Array.from({ length: layer().inputs }, (_, i) => h("canvas", { width: SIDE, height: SIDE, role: "img", title: neuronName(column - 1, i), "aria-label": t("net.weight", { from: neuronName(column - 1, i), to: neuronName(column, unit) }) }));
+  const show = () => layer()?.kernel && images.forEach((each, i) => drawFilter(each.getContext("2d"), layer(), unit, i, 0, 0, SIDE));
+  return { content: [h("p.small.soft", {}, t("net.filter.hint")), h("div.filters", {}, images)], show };
+}
+
 /** The settings of one layer. */
 export function editLayer(k, button, box) {
   const layer = store.settings.network.layers[k];
@@ -92,10 +110,13 @@ export function editLayer(k, button, box) {
   const dropout = h("input", { type: "range", min: 0, max: 0.8, step: 0.05, value: layer.dropout,
     oninput: () => write(shown, fixed(Number(dropout.value))), onchange: () => edit({ dropout: Number(dropout.value) }) });
   const normalise = h("input", { type: "checkbox", checked: layer.batch_norm, onchange: () => edit({ batch_norm: normalise.checked }) });
+  const kernel = h("select", { onchange: () => edit({ kernel: Number(kernel.value) }) },
+    KERNELS.map((size) => h("option", { value: size, selected: size === layer.kernel }, `${size} × ${size}`)));
   const opened = openAt(button, box, t("net.layer", { layer: k + 1 }), [
     h("label.field", {}, h("span", {}, t("bar.activation")), activation),
     h("label.field", {}, h("span", {}, t("bar.dropout"), " ", shown), dropout),
     h("label.check", {}, normalise, t("bar.normalise")),
+    ...(areImages() ? [h("label.field", {}, h("span", {}, t("bar.kernel")), kernel)] : []),
   ]);
   if (opened) activation.focus({ preventScroll: true });
 }

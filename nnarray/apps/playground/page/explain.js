@@ -62,7 +62,7 @@ function show(explanation) {
   const { inputs, target, loss, loss_formula: formula, lines, verdict, ok, layers } = explanation;
   const name = store.data?.task === "classes" ? className(target) : rounded(target);
   parts.result.replaceChildren(
-    h("div.step", {}, h("h3", {}, t("explain.input")), h("p.arithmetic", {}, `x = (${inputs.map((x) => rounded(x)).join(", ")})    ${t("data.target")}: ${name}`)),
+    h("div.step", {}, h("h3", {}, t("explain.input")), h("p.arithmetic", {}, `x = ${inputs.length ? `(${inputs.map((x) => rounded(x)).join(", ")})` : t("explain.image")}    ${t("data.target")}: ${name}`)),
     ...layers.map((layer) => h("div.step", {}, h("h3", {}, `${t("explain.forward")}: ${layerName(layer.layer)} `, h("span.soft.small", {}, layer.is)),
       formulaOf(layer.formula), numbersOf(layer), arithmetic(layer.forward))),
     h("div.step", {}, h("h3", {}, `${t("explain.loss")} = ${rounded(loss)}`), formulaOf(formula), arithmetic(lines)),

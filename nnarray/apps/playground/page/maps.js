@@ -2,11 +2,12 @@
 
 import { sheet } from "./canvas.js";
 import { colors, pixel } from "./colors.js";
+import { areImages, drawImageMap } from "./images.js";
 import { store } from "./store.js";
 
 const INPUT = 24;
 
-/** How many inputs the network has: 1 for curves, 2 for the plane. */
+/** How many inputs the network has: 1 for curves, 2 for the plane; 0 for images, which have no axes. */
 export const inputsOf = () => store.data?.range.length ?? 2;
 
 /** The names of the columns of the network: "input", then its layers. */
@@ -30,12 +31,13 @@ function valuesOf(column, unit) {
 
 /** Draw the map of a neuron into a square. For networks of one input, it is a curve. */
 export function drawMap(context, column, unit, x, y, width, height = width) {
+  if (areImages()) return drawImageMap(context, column, unit, x, y, width, height);
   const values = valuesOf(column, unit);
   context.fillStyle = colors.zero;
   context.fillRect(x, y, width, height);
-  if (!values) return;
-  if (inputsOf() === 1) drawCurve(context, values, x, y, width, height);
-  else context.drawImage(imageOf(values), x, y, width, height);
+  if (!values) return undefined;
+  if (inputsOf() === 1) return drawCurve(context, values, x, y, width, height);
+  return context.drawImage(imageOf(values), x, y, width, height);
 }
 
 function imageOf({ size, at }) {

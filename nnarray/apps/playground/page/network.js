@@ -1,11 +1,12 @@
 // The network: a small image in each neuron, and lines for the weights.
 
 import { Surface, font, redraw } from "./canvas.js";
-import { className, shortName } from "./classes.js";
+import { className, inputName, shortName } from "./classes.js";
 import { color, colors } from "./colors.js";
 import { change, send } from "./connection.js";
 import { byId, fixed, h, rounded, write } from "./dom.js";
 import { editLayer, editNeuron, closeEditor, refreshEditor } from "./editor.js";
+import { areImages, drawFilter } from "./images.js";
 import { layoutOf, leastHeight, lineAt, lineOf, trace } from "./layout.js";
 import { drawMap, inputsOf, namesOf } from "./maps.js";
 import { emit, on, store } from "./store.js";
@@ -52,7 +53,7 @@ export const sizesOf = () => (store.network.length ? [store.network[0].inputs, .
 /** The name of a neuron for a reader. */
 export function neuronName(column, unit) {
   const last = column === sizesOf().length - 1;
-  if (column === 0) return store.data?.axes[unit] ?? `x${unit + 1}`;
+  if (column === 0) return inputName(unit);
   if (!last) return t("net.neuron", { layer: column, neuron: unit + 1 });
   return store.data?.task === "classes" ? className(classOf(unit)) : t("net.output");
 }
@@ -174,7 +175,7 @@ function pointerMoves(event) {
   const { offsetX: x, offsetY: y } = event;
   if (!dragged) return layout && point(lineAt(layout, x, y), x, y);
   dragged.moved = dragged.moved || Math.abs(event.clientY - dragged.y) > 3;
-  if (!dragged.moved) return undefined;
+  if (!dragged.moved || store.network[pointed.layer].kernel) return undefined;
   const value = dragged.value + (dragged.y - event.clientY) / 60;
   setNumber(nameOfWeight(pointed), [pointed.from, pointed.to], Number(value.toFixed(2)));
   return point(pointed, x, y);
@@ -201,7 +202,8 @@ function point(line, x, y) {
   parts.canvas.style.cursor = line ? "ns-resize" : "";
   parts.tip.hidden = !line;
   if (line) {
-    write(parts.tip, `${t("net.weights")} ${fixed(valueOf(line))} · ${t("net.drag")}`);
+    const { kernel } = store.network[line.layer];
+    write(parts.tip, `${t(kernel ? "net.sum" : "net.weights")} ${fixed(valueOf(line))} · ${t(kernel ? "net.click" : "net.drag")}`);
     const left = Math.max(4, Math.min(x + 12, parts.surface.width - parts.tip.offsetWidth - 4));
     parts.tip.style.transform = `translate(${left}px, ${Math.max(0, y - 38)}px)`;
   }
@@ -215,11 +217,11 @@ export function showNetwork() {
   if (!store.settings || !store.network.length || !parts.surface) return;
   const layers = store.settings.network.layers;
   write(parts.layers, `${layers.length} ${t(layers.length === 1 ? "net.layers.one" : "net.layers")}`);
-  write(parts.count, t("net.parameters", { count: store.network.reduce((sum, l) => sum + l.weight.length + (l.bias?.length ?? 0), 0) }));
+  write(parts.count, t("net.parameters", { count: store.network.reduce((sum, l) => sum + (l.kernel?.numbers ?? l.weight).length + (l.bias?.length ?? 0), 0) }));
   parts.box.style.minHeight = `${leastHeight(sizesOf())}px`;
   parts.remove.disabled = layers.length === 0;
   parts.add.disabled = layers.length >= store.catalog.limits.layers;
-  write(parts.legend, t(store.probe ? "net.legend.path" : inputsOf() === 1 ? "net.legend.curve" : "net.legend"));
+  write(parts.legend, t(store.probe ? "net.legend.path" : areImages() ? "net.legend.images" : inputsOf() === 1 ? "net.legend.curve" : "net.legend"));
   const name = `${t("net.title")}: ${sizesOf().join("–")}`;
   if (parts.canvas.ariaLabel !== name) parts.canvas.ariaLabel = name;
   redraw(parts.surface);
@@ -276,6 +278,7 @@ function drawNeuron(context, k, j, x, y) {
   context.fill();
   context.clip();
   drawMap(context, k, j, left, top, size);
+  if (k === 1 && store.network[0].kernel && size >= 30) drawFilter(context, store.network[0], j, null, left, top, 0.36 * size);
   context.restore();
   context.beginPath();
   context.roundRect(left, top, size, size, Math.min(9, size / 4));
@@ -301,7 +304,7 @@ function drawBias(context, k, j, left, top) {
 /** The names of the inputs and of the outputs. */
 function names() {
   const { axes, task } = store.data, last = store.network.at(-1).units;
-  return [axes.map(short), Array.from({ length: last }, (_, j) => (task === "classes" ? short(shortName(classOf(j))) : "ŷ"))];
+  return [axes.map((_, k) => short(inputName(k))), Array.from({ length: last }, (_, j) => (task === "classes" ? short(shortName(classOf(j))) : "ŷ"))];
 }
 
 function roomForNames(context) {

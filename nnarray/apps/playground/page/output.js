@@ -6,6 +6,7 @@ import { classColor, colors } from "./colors.js";
 import { lineChart } from "./charts.js";
 import { send } from "./connection.js";
 import { byId, h, ofLoss, onceAFrame, percent, rounded, write } from "./dom.js";
+import { areImages, chooseImage, imageAt, imagesAcross, predicted, probabilitiesOf } from "./images.js";
 import { inputsOf } from "./maps.js";
 import { neuronName } from "./network.js";
 import { axes, drawPlot, ranges } from "./plot.js";
@@ -28,9 +29,10 @@ export function buildOutput() {
     return h("label.check", {}, box, text);
   };
   parts.hard = check("hard", t("out.hard"));
+  parts.choices = h("div.row.choices", {}, check("test", t("out.test")), parts.hard);
   byId("output").replaceChildren(
     h("div.head", {}, h("h2", { id: "output-title" }, t("out.title")), parts.name),
-    h("div.stack", {}, h("div.plot", {}, canvas), parts.key, h("div.row.choices", {}, check("test", t("out.test")), parts.hard), parts.readout),
+    h("div.stack", {}, h("div.plot", {}, canvas), parts.key, parts.choices, parts.readout),
     h("div.stack", {}, parts.figures.box, ...Object.values(parts.charts).map(({ box }) => box)),
   );
   parts.surface = new Surface(canvas, (context, width, height) => store.data && drawPlot(context, width, height, shown, cursor));
@@ -40,7 +42,7 @@ export function buildOutput() {
   canvas.addEventListener("pointermove", (event) => probe(pointOf(event)));
   canvas.addEventListener("pointerdown", (event) => probe(pointOf(event)));
   canvas.addEventListener("pointerleave", ({ pointerType }) => pointerType === "touch" || probe(null)); // a finger always leaves
-  canvas.addEventListener("pointerup", (event) => (drawingPoints.on ? addPoint(pointOf(event)) : emit("picked", pointOf(event))));
+  canvas.addEventListener("pointerup", (event) => areImages() ? chooseImage(imageAt(event.offsetX, event.offsetY, parts.surface.width)) : (drawingPoints.on ? addPoint(pointOf(event)) : emit("picked", pointOf(event))));
   canvas.addEventListener("keydown", keyDown);
   canvas.addEventListener("blur", () => probe(null));
 }
@@ -68,7 +70,7 @@ function logBox() {
 }
 
 function pointOf(event) {
-  if (!store.data) return null;
+  if (!store.data || areImages()) return null;
   const { x, y, width, height } = parts.canvas.getBoundingClientRect();
   return axes(width, height).back(event.clientX - x, event.clientY - y);
 }
@@ -91,6 +93,7 @@ export const probeAt = (at) => probe(at);
 const clamped = (at) => ranges().map(([low, high], k) => Math.min(high, Math.max(low, at[k])));
 
 function keyDown(event) {
+  if (areImages()) return imageKey(event);
   const moves = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] };
   const middle = ranges().map(([low, high]) => (low + high) / 2);
   if (event.key in moves) {
@@ -102,6 +105,14 @@ function keyDown(event) {
     event.preventDefault();
     addPoint(cursor ?? middle);
   } else if (event.key === "Escape") probe(null);
+  return undefined;
+}
+
+function imageKey(event) {
+  const by = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -imagesAcross(), ArrowDown: imagesAcross() }[event.key];
+  if (!by) return;
+  event.preventDefault();
+  chooseImage(store.image + by);
 }
 
 /** Switch the drawing of points by click on or off, and choose their class. */
@@ -118,8 +129,9 @@ function addPoint(at) {
 
 function showReadout() {
   const { probe: at } = store, two = inputsOf() === 2;
-  const name = t(two ? "out.plot" : "out.plot.curve");
+  const name = t(areImages() ? "out.plot.images" : two ? "out.plot" : "out.plot.curve");
   if (parts.canvas.ariaLabel !== name) parts.canvas.ariaLabel = name;
+  if (areImages()) return showImage();
   if (!at || !cursor) {
     if (!parts.readout.querySelector(".soft")) parts.readout.replaceChildren(h("p.soft", {}, ""));
     return write(parts.readout.firstChild, t(two ? "out.hover" : "out.hover.curve"));
@@ -129,13 +141,24 @@ function showReadout() {
     const key = two ? "out.point.plane" : "out.point.curve";
     return parts.readout.replaceChildren(h("p", {}, t(key, { x, y: two ? y : rounded(at.outputs[0]), z: rounded(at.outputs[0]) })));
   }
-  const bars = at.probabilities.flatMap((p, k) => {
+  return parts.readout.replaceChildren(h("p", {}, t(two ? "out.point" : "out.point.one", { x, y })), barsOf(at.probabilities));
+}
+
+function barsOf(probabilities) {
+  return h("div.bars", {}, probabilities.flatMap((p, k) => {
     const bar = h("b");
     bar.style.transform = `scaleX(${p})`;
     bar.style.background = classColor(k);
     return [h("span", {}, className(k)), h("i", {}, bar), h("span", {}, percent(p))];
-  });
-  return parts.readout.replaceChildren(h("p", {}, t(two ? "out.point" : "out.point.one", { x, y })), h("div.bars", {}, bars));
+  }));
+}
+
+/** What is predicted for the chosen image, and what it is. */
+function showImage() {
+  const { image, frame, data: { sheet: { labels } } } = store;
+  if (!frame?.grid || frame.grid.shape.length !== 2) return;
+  const text = t(predicted(image) === labels[image] ? "out.image.right" : "out.image.wrong", { k: image + 1, label: className(labels[image]) });
+  parts.readout.replaceChildren(h("p", {}, text), barsOf(probabilitiesOf(image)));
 }
 
 // --- Numbers and curves ---------------------------------------------------------------------------------------------
@@ -168,22 +191,26 @@ function showFrame() {
   write(figures.train_accuracy, score(frame.accuracy?.train ?? NaN));
   write(figures.test_accuracy, score(frame.accuracy?.test ?? NaN));
   redraw(parts.surface);
+  if (areImages()) showReadout();
   for (const { canvas } of Object.values(parts.charts)) redraw(canvas.surface);
   if (cursor) send({ type: "probe", at: cursor.slice(0, inputsOf()) }, "probe");
 }
 
 /** What the marks of the plot mean. */
 function showKey() {
-  const { task, classes } = store.data, own = (k, text, hollow) => h("span", {}, swatch(k, hollow), text);
+  const { task, classes } = store.data;
+  if (areImages()) return parts.key.replaceChildren(...classes.map((_, k) => h("span", {}, swatch(k), className(k))), h("span", {}, `✗ ${t("out.wrong")}`));
+  const own = (k, text, hollow) => h("span", {}, swatch(k, hollow), text);
   const names = task === "classes" ? classes.slice(0, 8).map((_, k) => own(k, className(k))) : [own(0, t("out.train"))];
   const curves = task === "values" && inputsOf() === 1 ? [h("span.key.fit", {}, t("out.fit")), store.data.truth && h("span.key.truth", {}, t("out.truth"))] : [];
-  parts.key.replaceChildren(...names, own(0, t("out.testing"), true), ...curves.filter(Boolean));
+  return parts.key.replaceChildren(...names, own(0, t("out.testing"), true), ...curves.filter(Boolean));
 }
 
 function showTask() {
   showKey();
   const classes = store.data.task === "classes";
   parts.hard.hidden = !classes || inputsOf() === 1;
+  parts.choices.hidden = areImages();
   write(parts.figures.names.train_accuracy, t(classes ? "out.train_accuracy" : "out.train_r2"));
   write(parts.figures.names.test_accuracy, t(classes ? "out.test_accuracy" : "out.test_r2"));
   write(parts.charts.accuracy.title, t(classes ? "out.accuracy" : "out.r2"));
@@ -208,7 +235,7 @@ on("probe", () => {
   if (spoken && store.probe) emit("say", [...parts.readout.querySelectorAll("p, span")].map((each) => each.textContent).join(" "));
   spoken = false;
 });
-on("hovered sketch explained", () => {
+on("hovered sketch explained chosen", () => {
   write(parts.name, store.hovered ? neuronName(store.hovered.layer, store.hovered.unit) : "");
   redraw(parts.surface);
 });

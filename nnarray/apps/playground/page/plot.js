@@ -4,6 +4,7 @@ import { font, mark, sheet, ticks } from "./canvas.js";
 import { classColor, colors, mixture, numbersOf, pixel } from "./colors.js";
 import { traceContour } from "./contour.js";
 import { rounded } from "./dom.js";
+import { areImages, drawSheet } from "./images.js";
 import { drawMap, inputsOf } from "./maps.js";
 import { store } from "./store.js";
 
@@ -36,6 +37,7 @@ export function axes(width, height) {
 
 /** Draw it all. `shown` has test and hard; `cursor` is the chosen point, or null. */
 export function drawPlot(context, width, height, shown, cursor) {
+  if (areImages()) return drawSheet(context, width, height);
   const at = axes(width, height);
   context.save();
   context.beginPath();
@@ -48,7 +50,7 @@ export function drawPlot(context, width, height, shown, cursor) {
   if (inputsOf() === 1) drawCurves(context, at); // over the points, which would hide them
   if (cursor) drawCursor(context, at, cursor);
   context.restore();
-  drawAxes(context, at, height);
+  return drawAxes(context, at, height);
 }
 
 function drawPlane(context, at, hard) {

@@ -5,7 +5,8 @@ import { numbers, rows } from "./arrays.js";
 export const store = {
   connected: false, running: false, preparing: false, wanted: null, // what the reader asked for, until the session has answered
   catalog: null, hello: null, settings: null, data: null, frame: null, table: null, probe: null, explanation: null, previews: {},
-  network: [], // of each layer: name, inputs, units, weight, bias
+  network: [], // of each layer: name, inputs, units, weight, bias; of filters, weight is their sum over the rows and columns of kernel
+  image: 0, // the image that the neurons show
   paced: false, // whether the session can train slowly, too
   explained: null, // the number of the example that is explained
   sketch: null, // drawn points that are not enough yet
@@ -49,17 +50,23 @@ export function apply(event) {
 }
 
 function keepData(event) {
-  store.data = { ...event, train: rows(event.train), test: rows(event.test), truth: event.truth && numbers(event.truth) };
-  Object.assign(store, { probe: null, sketch: null });
+  store.data = { ...event, train: rows(event.train), test: rows(event.test), truth: event.truth && numbers(event.truth), sheet: sheetOf(event) };
+  Object.assign(store, { probe: null, sketch: null, image: 0 });
+}
+
+const sheetOf = ({ sheet }) => sheet && { ...sheet, numbers: numbers(sheet.images) };
+
+function layerOf({ layer, weight, bias }) {
+  const [inputs, units] = weight.shape.slice(-2), all = numbers(weight), size = inputs * units;
+  const kernel = weight.shape.length === 4 ? { rows: weight.shape[0], columns: weight.shape[1], numbers: all } : null;
+  const sums = kernel ? new Float32Array(size) : all;
+  if (kernel) all.forEach((w, n) => { sums[n % size] += w; });
+  return { name: layer, inputs, units, weight: sums, kernel, bias: bias && numbers(bias) };
 }
 
 function keepFrame(frame) {
   Object.assign(store, { running: store.wanted ?? frame.running, preparing: frame.preparing ?? false });
-  if (frame.weights) {
-    store.network = frame.weights.map(({ layer, weight, bias }) => ({
-      name: layer, inputs: weight.shape[0], units: weight.shape[1], weight: numbers(weight), bias: bias && numbers(bias),
-    }));
-  }
+  if (frame.weights) store.network = frame.weights.map(layerOf);
   const parts = { ...frame };
   if (frame.grid) parts.grid = { ...frame.grid, numbers: numbers(frame.grid) };
   if (frame.units) parts.units = new Map(frame.units.map((each) => [each.layer, { ...each, numbers: numbers(each.maps) }]));
@@ -68,7 +75,7 @@ function keepFrame(frame) {
 }
 
 function keepPreviews({ previews }) {
-  store.previews = Object.fromEntries(Object.entries(previews).map(([kind, { task, points }]) => [kind, { task, rows: rows(points) }]));
+  store.previews = Object.fromEntries(Object.entries(previews).map(([kind, event]) => [kind, { task: event.task, rows: rows(event.points), sheet: sheetOf(event) }]));
 }
 
 const MOST = 3000; // points of a curve

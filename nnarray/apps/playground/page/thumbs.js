@@ -3,6 +3,7 @@
 import { mark } from "./canvas.js";
 import { classColor, color, colors } from "./colors.js";
 import { h } from "./dom.js";
+import { imageOf } from "./images.js";
 import { on, store } from "./store.js";
 import { t, textOr } from "./texts.js";
 
@@ -68,6 +69,10 @@ function drawThumb(canvas, points) {
   context.setTransform(2, 0, 0, 2, 0, 0);
   context.clearRect(0, 0, SIDE, SIDE);
   if (!points) return;
+  if (points.sheet) {
+    [[0, 0], [1, 0], [0, 1], [1, 1]].forEach(([x, y], k) => context.drawImage(imageOf(points.sheet, k), (x * SIDE) / 2, (y * SIDE) / 2, SIDE / 2, SIDE / 2));
+    return;
+  }
   const { task, rows } = points, classes = task === "classes";
   const [x, y, last] = [0, 1, rows[0].length - 1].map((k) => scaled(rows.map((row) => row[k])));
   rows.forEach((row, n) => {
@@ -85,7 +90,7 @@ function scaled(values) {
 
 on("previews", showThumbs);
 on("data", ({ task }) => {
-  const kind = store.settings?.data.kind, { train } = store.data, each = Math.ceil(train.length / MOST);
-  seen.set(kind, { task, rows: train.filter((_, n) => n % each === 0) });
+  const kind = store.settings?.data.kind, { train, sheet } = store.data, each = Math.ceil(train.length / MOST);
+  seen.set(kind, { task, rows: train.filter((_, n) => n % each === 0), sheet });
   showThumbs();
 });

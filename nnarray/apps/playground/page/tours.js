@@ -7,14 +7,14 @@ import { probeAt } from "./output.js";
 import { on } from "./store.js";
 import { t } from "./texts.js";
 
-const layers = (...units) => units.map((each) => ({ units: each, activation: "tanh", dropout: 0, batch_norm: false }));
+const layers = (units, activation) => units.map((each) => ({ units: each, activation, dropout: 0, batch_norm: false }));
 
 /** Messages that begin an experiment: settings, the first weights, and perhaps the training. */
-function experiment({ data = {}, units = [4], training = {}, seed = 0, run = false }) {
+function experiment({ data = {}, units = [4], activation = "tanh", training = {}, seed = 0, run = false }) {
   const usual = { loss: "auto", optimizer: "adam", options: { lr: 0.01 }, schedule: "constant", batch_size: 32, l1: 0, l2: 0 };
   const settings = {
     data: { kind: "moons", n: 200, noise: 0.1, seed: 0, test: 0.25, options: {}, ...data },
-    network: { layers: layers(...units), init: "auto", precision: "float32" },
+    network: { layers: layers(units, activation), init: "auto", precision: "float32" },
     training: { ...usual, ...training },
   };
   return [{ type: "pause" }, { type: "set", settings }, { type: "reset", seed }, ...(run ? [{ type: "run" }] : [])];
@@ -22,6 +22,7 @@ function experiment({ data = {}, units = [4], training = {}, seed = 0, run = fal
 
 const SINE = { kind: "sine", n: 100, noise: 0.1 };
 const MOONS = { kind: "moons", noise: 0.1 };
+const PETS = { data: { kind: "pets", n: 400 }, activation: "elu" };
 
 // Of each step: what to look at, and the messages or the tab of the panels below.
 const TOURS = {
@@ -55,6 +56,14 @@ const TOURS = {
     { look: "output", messages: experiment({ data: { ...MOONS, n: 40, noise: 0.4, test: 0.5 }, units: [32, 32], run: true }) },
   ],
   boundary: [1, 2, 3, 5, 20, 50].map((size) => ({ look: "output", messages: experiment({ data: { ...MOONS, noise: 0.2 }, units: [size], run: true }) })),
+  images: [
+    { look: "output", messages: experiment({ ...PETS, units: [8, 8, 8] }) },
+    { look: "network" },
+    { look: "output", messages: [{ type: "run" }] },
+    { look: "network" },
+    { look: "output" },
+    { look: "network", messages: experiment({ ...PETS, units: [8], run: true }) },
+  ],
 };
 
 let tour = null; // the tour that runs: { name, step, window, from }

@@ -193,7 +193,7 @@ def test_the_dark_theme_is_dark(screen: Screen) -> None:
     assert screen.page.evaluate("document.documentElement.dataset.theme") == "dark"
 
 
-@pytest.mark.parametrize("name", ["A neuron", "Training"])
+@pytest.mark.parametrize("name", ["A neuron", "Training", "Images"])
 def test_a_tour_leads_through_its_steps(screen: Screen, name: str) -> None:
     screen.page.get_by_role("button", name="Tours").click()
     screen.page.locator("#tours li button", has_text=name).first.click()
