@@ -10,11 +10,11 @@ from typing import Any
 
 from nnarray.arguments import explained
 from nnarray.backends import as_data, backend_of, dtype_name, place, without_record
-from nnarray.explanations.arithmetic import loss_arithmetic
 from nnarray.explanations.differences import Differences, propagated
 from nnarray.explanations.examples import spread
 from nnarray.explanations.explanation import Explanation
 from nnarray.explanations.formulas import formula_of
+from nnarray.explanations.losses import loss_arithmetic
 from nnarray.explanations.steps import signal_of, signals_of, steps_of
 from nnarray.functional.hooks import Passage, with_hooks
 from nnarray.kernels.engines import computing
@@ -31,8 +31,9 @@ from nnarray.typing import Array, Inputs
 def explain(model: Model, X: Inputs, y: Array, loss: Any = AUTO, *, check: bool = True) -> Explanation:
     """Show one forward and backward step of a network: what each layer computes, and the gradient it gets.
 
-    For each layer: its formula, the shapes of what comes in and goes out, a few values, and the first of them written
-    out with its numbers, such as 1.07 · 0.2 + 0.13 · (-1.1) + 0.6 = 0.671; then, from the loss back,
+    For each layer: its formula, the shapes of what comes in and goes out, a few values, and one of them written
+    out with its numbers, such as 1.07 · 0.2 + 0.13 · (-1.1) + 0.6 = 0.671. Of attention it is one query: its scores,
+    weights and weighted sum; of a recurrent layer, one position. Then, from the loss back,
     dL/dy that comes in, and the gradient of each parameter with its size. Beside each, finite differences along a
     random direction u, (L(p + h u) - L(p - h u)) / 2h, which know nothing of the chain rule and must agree with the
     sum of dL/dp u.

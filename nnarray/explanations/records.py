@@ -53,6 +53,9 @@ class Arithmetic(NamedTuple):
     backward: tuple[str, ...]
 
 
+NO_ARITHMETIC = Arithmetic((), ())
+
+
 class Step(NamedTuple):
     """One layer, forward and backward."""
 
@@ -76,4 +79,4 @@ class Step(NamedTuple):
     gradients: tuple[ParameterGradient, ...]
     """One a parameter."""
     arithmetic: Arithmetic
-    """The first entry of each result, written out; for `Dense` on a matrix, and for activations."""
+    """One entry of each result, written out; for dense layers, activations, and the layers of sequences."""

@@ -24,6 +24,8 @@ class Passage:
     """The gradient with respect to the inputs, by name if there are several; None if it is not needed."""
     is_recorded: bool = False
     """Whether the pullback follows from a record of the forward pass."""
+    mask: Any = None
+    """Which positions of x count; None if all do."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +39,7 @@ class Hook(Wrapped):
         """The outputs of the wrapped layer; they and the gradients are recorded."""
         out = self.inner.forward(params, x, ctx)
         passage = self.passages[self.path] = Passage(x, out.y, is_recorded=type(out.pullback) is RecordedPullback)
+        passage.mask = ctx.mask
 
         def pullback(dy: Array, *dheads: Array) -> tuple[Any, Tree]:
             dx, gradients = out.pullback(dy, *dheads)

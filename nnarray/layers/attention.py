@@ -152,34 +152,41 @@ class MultiHeadAttention(Layer):
             )
         weight, out_weight = params["weight"], params["out_weight"]
         turn, turn_back = self._rotations(x, ctx)
-        q, k, v = self._split(kernels.affine(x, weight, params.get("bias")))
-        q, k = turn(q), turn(k)
+        q, k, v = self._read(params, x, turn)
         if ctx.cache is not None:
             return self._decoded(params, q, k, v, ctx)
         settings: dict[str, Any] = {"causal": self.causal, "rate": self.dropout if ctx.training else 0.0}
         kept = self._kept(q, k, ctx)
         y, normaliser = kernels.attention(q, k, v, ctx.mask, kept, **settings)
-        joined = _joined([y])
+        joined = joined_heads([y])
 
         def pullback(dy: Array) -> tuple[Array | None, Tree]:
             asked = {"bias_gradient": self.bias}
             djoined: Any
             djoined, dout, dout_bias = kernels.affine_pullback(dy, joined, out_weight, **asked)
-            y, dy = _heads(joined, self.heads), _heads(djoined, self.heads)
+            y, dy = split_heads(joined, self.heads), split_heads(djoined, self.heads)
             dq, dk, dv = kernels.attention_pullback(dy, q, k, v, y, normaliser, ctx.mask, kept, **settings)
-            dz = _joined([turn_back(dq), turn_back(dk), dv])
+            dz = joined_heads([turn_back(dq), turn_back(dk), dv])
             dx, dw, db = kernels.affine_pullback(dz, x, weight, input_gradient=ctx.input_gradient, **asked)
             found = {"weight": dw, "bias": db, "out_weight": dout, "out_bias": dout_bias}
             return dx, {name: each for name, each in found.items() if each is not None}
 
         return Out(kernels.affine(joined, out_weight, params.get("out_bias")), pullback, mask=ctx.mask)
 
+    def parts(self, params: Tree, x: Array) -> tuple[Array, Array, Array]:
+        """The queries, keys and values of whole sequences, (batch, heads, positions, size)."""
+        return self._read(params, x, self._rotations(x, Context())[0])
+
+    def _read(self, params: Tree, x: Array, turn: Any) -> tuple[Array, Array, Array]:
+        q, k, v = self._split(kernels.affine(x, params["weight"], params.get("bias")))
+        return turn(q), turn(k), v
+
     def _split(self, z: Array) -> list[Array]:
         """Queries, keys and values, (batch, heads, positions, size)."""
         size = z.shape[2] // (self.heads + 2 * self.groups)
         ends = [self.heads * size, (self.heads + self.groups) * size]
         parts = z[..., : ends[0]], z[..., ends[0] : ends[1]], z[..., ends[1] :]
-        return [_heads(part, part.shape[2] // size) for part in parts]
+        return [split_heads(part, part.shape[2] // size) for part in parts]
 
     def _rotations(self, x: Array, ctx: Context) -> tuple[Any, Any]:
         """The rotation of queries and keys by their positions, and that of their gradients by the opposite angles."""
@@ -211,7 +218,7 @@ class MultiHeadAttention(Layer):
         causal = end is None or q.shape[2] > 1  # a last query sees all
         y, _ = kernels.attention(q, keys, values, mask, None, causal=causal, first=first)
         return Out(
-            kernels.affine(_joined([y]), params["out_weight"], params.get("out_bias")), mask=ctx.mask, cache=cache
+            kernels.affine(joined_heads([y]), params["out_weight"], params.get("out_bias")), mask=ctx.mask, cache=cache
         )
 
 
@@ -219,13 +226,13 @@ def _unchanged(x: Array) -> Array:
     return x
 
 
-def _heads(x: Array, heads: int) -> Array:
+def split_heads(x: Array, heads: int) -> Array:
     """(batch, positions, heads size) as (batch, heads, positions, size)."""
     xp = namespace(x)
     return xp.permute_dims(xp.reshape(x, (*x.shape[:2], heads, x.shape[2] // heads)), (0, 2, 1, 3))
 
 
-def _joined(parts: list[Array]) -> Array:
+def joined_heads(parts: list[Array]) -> Array:
     """The inverse, for parts next to each other."""
     xp = namespace(parts[0])
     moved = [xp.permute_dims(part, (0, 2, 1, 3)) for part in parts]

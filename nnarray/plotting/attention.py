@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nnarray import kernels
 from nnarray.backends import backend_of, without_record
 from nnarray.drawing.canvas import axes_for, name_axes, on_host
 from nnarray.functional.hooks import Passage, with_hooks
@@ -128,9 +127,7 @@ def _below(tree: Any, path: str) -> Any:
 
 def _weights(layer: Any, params: Any, x: Any) -> np.ndarray:
     """softmax(Q K^T / sqrt(size)) of one sequence, shape (heads, positions, positions)."""
-    turn, _ = layer._rotations(x, Context())
-    q, k, _ = layer._split(kernels.affine(x, params["weight"], params.get("bias")))
-    q, k = (on_host(turn(each))[0].astype(float) for each in (q, k))
+    q, k = (on_host(each)[0].astype(float) for each in layer.parts(params, x)[:2])
     k = np.repeat(k, len(q) // len(k), axis=0)
     scores = q @ np.swapaxes(k, 1, 2) / math.sqrt(q.shape[-1])
     if layer.causal:
