@@ -15,7 +15,7 @@ import numpy as np
 
 from nnarray.kernels.numba.entries import loop_of_entries
 from nnarray.kernels.numba.functions import addresses, called, exp, piece
-from nnarray.kernels.numba.vectors import PANEL, ROWS, compiled, product
+from nnarray.kernels.numba.vectors import LANES, PANEL, ROWS, compiled, product, two_moved
 
 
 @piece
@@ -25,10 +25,13 @@ def packed(weight: Any, begin: int, rows: int, columns: int, down: int, across: 
         units = min(PANEL, columns - panel)
         for r in range(rows):
             offset, start = panel * rows + r * PANEL, begin + r * down + panel * across
-            for k in range(units):
-                to[offset + k] = weight[start + k * across]
-            for k in range(units, PANEL):
-                to[offset + k] = np.float32(0)
+            if across == 1 and units == PANEL:
+                two_moved(weight, start, LANES, to, offset, LANES)
+            else:
+                for k in range(units):
+                    to[offset + k] = weight[start + k * across]
+                for k in range(units, PANEL):
+                    to[offset + k] = np.float32(0)
 
 
 @piece

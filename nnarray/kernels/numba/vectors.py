@@ -141,6 +141,7 @@ def _product_of(rows: int, *, adding: bool = False) -> Any:
 
 
 inputs, forward, backward = _combination(INPUTS), _combination(FORWARD), _combination(FORWARD.T)
+one_moved, two_moved = _combination(np.eye(1)), _combination(np.eye(2))
 filters_forward, filters_backward = _combination(FILTERS), _combination(FILTERS.T)
 _write1, _write2, _write3, _write4, _write5, _write6 = (_product_of(rows) for rows in range(1, ROWS + 1))
 _add1, _add2, _add3, _add4, _add5, _add6 = (_product_of(rows, adding=True) for rows in range(1, ROWS + 1))

@@ -32,23 +32,41 @@ def chosen(mask: Any, x: Any) -> Any:
     return np.multiply(x.view(f"i{x.itemsize}"), mask).view(x.dtype)
 
 
+def _rows(x: Any) -> Any:
+    """One product for all rows: NumPy would compute one for each index of the axes before."""
+    return x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
+
+
+def _products(x: Any, weight: Any) -> Any:
+    """The compiled products, if they pay for these rows and weights."""
+    loops = numba_pieces("products") if x.size * weight.shape[-1] > BLOCK * 16 else None
+    return loops if loops and loops.takes(x, weight) else None
+
+
 @kernels.affine.fast("numpy")
 def affine(x: Any, weight: Any, bias: Any) -> Any:
-    """The bias added in place; of one row with many vectors in compiled loops, where they are installed."""
+    """In compiled loops, where they are installed and pay; else the bias added in place."""
     if x.size == x.shape[-1] and bias is None and weight.T.flags.c_contiguous:
         loops = numba_pieces("row") if weight.size > BLOCK else None
         if loops and loops.takes(x, weight.T):
             return loops.scores(x, weight.T)
-    y = np.matmul(x, weight)
+    loops = _products(x, weight)
+    if loops:
+        return loops.affine(x, weight, bias)
+    y = np.matmul(_rows(x), weight).reshape(*x.shape[:-1], weight.shape[-1])
     return y if bias is None else np.add(y, bias, out=y)
 
 
 @kernels.affine_pullback.fast("numpy")
 def affine_pullback(dy: Any, x: Any, weight: Any, *, input_gradient: bool = True, bias_gradient: bool = True) -> Any:
-    """The bias gradient as a product too."""
-    rows = dy.reshape(-1, dy.shape[-1])
-    inputs = x.reshape(-1, x.shape[-1])
-    dx = np.matmul(dy, weight.T) if input_gradient else None
+    """In compiled loops, where they are installed and pay; else the bias gradient as a product too."""
+    loops = _products(dy, weight.T) if dy.dtype == x.dtype and x.flags.c_contiguous else None
+    if loops:
+        dx = loops.affine(dy, weight.T, None) if input_gradient else None
+        dw, db = loops.gradients(dy, x)
+        return dx, dw, db if bias_gradient else None
+    rows, inputs = _rows(dy), _rows(x)
+    dx = np.matmul(rows, weight.T).reshape(x.shape) if input_gradient else None
     return dx, np.matmul(inputs.T, rows), sum_of_rows(rows) if bias_gradient else None
 
 

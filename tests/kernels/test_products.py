@@ -1,0 +1,71 @@
+"""The compiled products of rows with weights, beside their definition in float64."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from nnarray import kernels
+from tests.packages import package
+
+package("numba")
+
+SHAPES = [  # rows, inputs, units: panels that are not full, strips that are not, and several blocks of each
+    ((12, 64), 128, 65),
+    ((769,), 67, 131),
+    ((1, 257), 129, 512),
+    ((100,), 600, 300),
+    ((3000,), 33, 17),
+]
+
+
+def drawn(shape: tuple[int, ...], seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+
+
+def close(got: np.ndarray, want: np.ndarray, length: int) -> bool:
+    """Within the rounding of sums of so many products."""
+    return got.dtype == np.float32 and np.abs(got - want).max() <= 2e-7 * length**0.5 * max(np.abs(want).max(), 1)
+
+
+@pytest.mark.parametrize("turned", [False, True], ids=["as it lies", "transposed"])
+@pytest.mark.parametrize(("rows", "inner", "units"), SHAPES, ids=str)
+def test_products_are_those_of_the_definition(rows, inner, units, turned):
+    from nnarray.kernels.numba import products
+
+    x, weight, bias = drawn((*rows, inner)), drawn((inner, units), 1), drawn((units,), 2)
+    weight = np.ascontiguousarray(weight.T).T if turned else weight
+    dy = drawn((*rows, units), 3)
+    assert products.takes(x, weight)
+    x64, dy64 = x.reshape(-1, inner).astype(float), dy.reshape(-1, units).astype(float)
+    y = kernels.affine(x, weight, bias)
+    assert close(y.reshape(-1, units), x64 @ weight + bias, inner)
+    dx, dw, db = kernels.affine_pullback(dy, x, weight)
+    assert close(dx.reshape(-1, inner), dy64 @ weight.T, units)
+    assert close(dw, x64.T @ dy64, len(x64))
+    assert close(db, dy64.sum(axis=0), len(x64))
+    assert y.shape == dy.shape
+    assert dx.shape == x.shape
+
+
+def test_products_depend_neither_on_the_number_of_threads_nor_on_other_rows(monkeypatch):
+    from nnarray.kernels import threads
+
+    x, weight, dy = drawn((800, 128)), drawn((128, 96)), drawn((800, 96))
+    want = kernels.affine(x, weight, None), *kernels.affine_pullback(dy, x, weight)
+    for count in (1, 2, 3):
+        threads._team.cache_clear()
+        monkeypatch.setattr(threads, "_threads", lambda count=count: count)
+        got = kernels.affine(x, weight, None), *kernels.affine_pullback(dy, x, weight)
+        assert all(np.array_equal(a, b) for a, b in zip(got, want, strict=True))
+    threads._team.cache_clear()
+    assert np.array_equal(kernels.affine(x[100:503], weight, None), want[0][100:503])
+
+
+def test_nan_and_infinity_stay_where_they_are():
+    x, weight = drawn((500, 64)), drawn((64, 64))
+    x[7, 3], x[9, 0] = np.nan, np.inf
+    y = kernels.affine(x, weight, None)
+    assert np.isnan(y[7]).all()
+    assert not np.isfinite(y[9]).any()
+    assert np.isfinite(np.delete(y, [7, 9], axis=0)).all()
