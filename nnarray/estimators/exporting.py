@@ -17,6 +17,7 @@ from nnarray.onnx.writing.around import After, Port, Shell, around, inside
 from nnarray.onnx.writing.comparing import Answers, refuse_other_answers
 from nnarray.onnx.writing.file import contents, named_file, source_of
 from nnarray.onnx.writing.record import Source, examples
+from nnarray.onnx.writing.sizes import BATCH
 from nnarray.persistence import files
 from nnarray.random import Key
 from nnarray.typing import Array
@@ -94,5 +95,5 @@ class Exports:
 
     def _cases(self, model: Model, source: Source, batch: int | None) -> Iterator[tuple[dict[str, Any], Answers]]:
         for i, count in enumerate((1, 50) if batch is None else (batch, batch)):
-            x = examples(source, count, Key(i))
+            x = examples(source, {BATCH: count}, Key(i))
             yield {INPUT: x}, self._right(model.predict(x))
