@@ -50,6 +50,11 @@ class Uniform(Initializer):
     def __post_init__(self) -> None:
         object.__setattr__(self, "low", real(self.low, "Uniform low", usual=-0.05))
         object.__setattr__(self, "high", real(self.high, "Uniform high", usual=0.05))
+        if self.low > self.high:
+            raise ValueError(
+                f"Uniform needs low <= high; got low={self.low:g}, high={self.high:g}. For numbers from -a to a, write "
+                f"Uniform(-a, a)."
+            )
 
     def draw(self, key: random.Key, shape: Shape, xp: Namespace, device: Device) -> Array:
         """Uniform numbers, of this shape."""

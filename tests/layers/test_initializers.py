@@ -141,6 +141,7 @@ def test_the_activation_chooses() -> None:
     [
         (lambda: VarianceScaling(fan="both"), "'in', 'out' or 'average'; got 'both'"),
         (lambda: VarianceScaling(distribution="cauchy"), "'uniform' or 'normal'; got 'cauchy'"),
+        (lambda: Uniform(1.0), r"needs low <= high; got low=1, high=0.05.*Uniform\(-a, a\)"),
         (lambda: VarianceScaling(-1.0), "gain must be a finite number of at least 0; got -1.0"),
         (lambda: VarianceScaling(float("nan")), "gain must be a finite number.*got nan"),
         (lambda: initializer("javier"), "unknown initializer 'javier'; use one of zeros, ones"),
