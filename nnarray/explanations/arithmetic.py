@@ -15,7 +15,7 @@ from nnarray.explanations.text import rounded
 from nnarray.functional.hooks import Passage
 from nnarray.layers.activations import Activation, activation
 from nnarray.layers.base import Layer
-from nnarray.losses import Loss
+from nnarray.losses import Loss, differentiated
 from nnarray.typing import Array
 
 MOST_TERMS = 6
@@ -94,7 +94,10 @@ def loss_arithmetic(loss: Loss, outputs: Array, target: Array, weights: Array | 
     if type(loss).entry is Loss.entry or target.shape != outputs.shape:
         return Arithmetic((), ())
     first = _first(outputs)
-    value, slope = (_at(each) for each in loss.entry(outputs, target))
+    pair = loss.entry(outputs, target)
+    if not isinstance(pair, tuple):
+        pair = differentiated(loss.entry, outputs, target, f"{loss.label}.entry")
+    value, slope = map(_at, pair)
     size = outputs.shape[0] if mean else 1
     size *= math.prod(outputs.shape[1:])
     if not _near(float(slope) / size, gradient):  # a reduction of its own
