@@ -864,6 +864,9 @@ FILES: dict[str, Case] = {
     "a function as a setting": lambda b: (
         lambda: nn.Network(nn.Dense(2, nn.Activation(np.sin, np.cos))).init((2,)).save("m.safetensors")
     ),
+    "a function of your own in a file": lambda b: (
+        lambda: nn.Network(nn.Lambda(lambda x: x)).init((2,)).save("m.safetensors")
+    ),
     "notes that JSON cannot say": with_notes,
     "to save where no folder is": lambda b: lambda: b.model.save("none/model.safetensors"),
     "to save onto a folder": in_a_folder("folder.safetensors", lambda b: b.model.save("folder.safetensors")),

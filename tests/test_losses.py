@@ -196,6 +196,38 @@ def test_a_loss_of_ones_own(be: nn.Backend, host: nn.Backend) -> None:
     assert history["loss"][1] < history["loss"][0]
 
 
+@dataclass(frozen=True)
+class SoftHuber(nn.Loss):
+    """L = mean of b^2 (sqrt(1 + (d / b)^2) - 1), d = o - t, without a derivative."""
+
+    b: float = 0.5
+
+    def entry(self, outputs, target):
+        xp, d = nn.namespace(outputs), (outputs - target) / self.b
+        return self.b**2 * (xp.sqrt(1.0 + d * d) - 1.0)
+
+
+def test_an_entry_without_a_derivative(be: nn.Backend, host: nn.Backend) -> None:
+    """It follows from a record, in training, in second derivatives and in explanations."""
+    outputs, target, weights = on(be, "float32", OUTPUTS, TARGET, EXAMPLES)
+    value, gradient = SoftHuber().value_and_gradient(outputs, target, weights)
+    d = (OUTPUTS - TARGET) / 0.5
+    want = (0.25 * (np.sqrt(1 + d * d) - 1)).mean(axis=1) @ EXAMPLES / EXAMPLES.sum()
+    assert float(value) == pytest.approx(want, rel=1e-5)
+    gradients = 0.5 * d / np.sqrt(1 + d * d) * EXAMPLES[:, None] / (5 * EXAMPLES.sum())
+    close(to_host(be, gradient), gradients, "float32")
+    second = nn.hvp(lambda o: SoftHuber(reduction="sum")(o, target), outputs, xp_ones(outputs))
+    close(to_host(be, second), (1 + d * d) ** -1.5 / 5, "float32")
+    nn.testing.check_loss(SoftHuber(), OUTPUTS, TARGET)
+    model = nn.Network(nn.Dense(5)).init((5,), backend=be, dtype="float32")
+    history = model.fit(outputs, target, loss=SoftHuber(), epochs=2, batch_size=None)
+    assert history["loss"][1] < history["loss"][0]
+
+
+def xp_ones(x: Any) -> Any:
+    return nn.namespace(x).ones_like(x)
+
+
 @pytest.mark.parametrize("size", [1e4, 1e38])
 def test_extreme_logits(be: nn.Backend, dtype: str, size: float) -> None:
     """The values of exact arithmetic, and finite gradients."""

@@ -8,7 +8,7 @@ from nnarray.backends import namespace
 from nnarray.explanations.numbers import at, first, near, number, rows_of, shortened, signed
 from nnarray.explanations.records import NO_ARITHMETIC, Arithmetic
 from nnarray.kernels.standard.numerics import at_least_float32
-from nnarray.losses import Loss
+from nnarray.losses import Loss, differentiated
 from nnarray.typing import Array
 
 
@@ -25,7 +25,10 @@ def loss_arithmetic(loss: Loss, outputs: Array, target: Array, weights: Array | 
     if type(loss).entry is Loss.entry or target.shape != outputs.shape:
         return NO_ARITHMETIC
     index = first(outputs)
-    value, slope = (at(each) for each in loss.entry(outputs, target))
+    pair = loss.entry(outputs, target)
+    if not isinstance(pair, tuple):
+        pair = differentiated(loss.entry, outputs, target, f"{loss.label}.entry")
+    value, slope = map(at, pair)
     size = outputs.shape[0] if mean else 1
     size *= math.prod(outputs.shape[1:])
     if not near(float(slope) / size, gradient[(0,) * gradient.ndim]):  # a reduction of its own

@@ -34,8 +34,7 @@ class Lambda(Layer):
 
     Notes
     -----
-    A file cannot store a function. For a network that is saved, write a layer with a forward pass, and decorate it with
-    `nn.register`.
+    A file has no code. For a network that is saved, define f with a name, and decorate it with `nn.register`.
 
     Examples
     --------

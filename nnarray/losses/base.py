@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from copy import copy
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, ClassVar
 
 from nnarray import kernels
@@ -37,8 +38,8 @@ class Loss:
     To write a loss of your own, derive from this class. If each output has its own target, define `entry(outputs,
     target)`, which returns the loss of each output and its derivative with respect to that output. Otherwise define
     `per_example(outputs, target)`, which returns the losses, one entry per example, and the gradient of their sum
-    with respect to the outputs. It may return the losses alone: then the gradient follows from a record of it. This
-    class applies weights and the reduction, and checks the arguments. For a function of outputs and targets,
+    with respect to the outputs. Both may return the losses alone: then the gradient follows from a record of them.
+    This class applies weights and the reduction, and checks the arguments. For a function of outputs and targets,
     `nn.losses.custom` makes a loss of it.
 
     Parameters
@@ -98,15 +99,15 @@ class Loss:
         """Whether the user wrote it."""
         return not type(self).__module__.startswith("nnarray.")
 
-    def entry(self, outputs: Array, target: Array) -> tuple[Array, Array]:
+    def entry(self, outputs: Array, target: Array) -> Any:
         """The loss of each output, and its derivative with respect to that output; at least float32.
 
         It must be a pure function that computes each entry independently: engines run it on symbols to make
-        loops from it.
+        loops from it. If it returns the loss alone, the derivative follows from a record, and the layers compute.
         """
         raise NotImplementedError
 
-    def per_example(self, outputs: Array, target: Array) -> tuple[Array, Array]:
+    def per_example(self, outputs: Array, target: Array) -> Any:
         """The loss of each example, the mean of its entries, and the gradient of their sum, shaped as `outputs`."""
         return kernels.mean_of_entries(outputs, target, self.entry)
 
@@ -308,10 +309,14 @@ def prepared(loss: Loss, target: Array, shape: Shape, dtype: DType) -> tuple[Arr
     """`loss.prepare`; a loss of the user's own must not cross its examples."""
     ready, own = loss.prepare(target, shape, dtype)
     if loss.is_own:
-        refuse_crossed(
-            lambda outputs, target: loss.per_example(outputs, target)[0], ready, shape[1:], dtype, loss.label
-        )
+        refuse_crossed(partial(_losses, loss), ready, shape[1:], dtype, loss.label)
     return ready, own
+
+
+def _losses(loss: Loss, outputs: Array, target: Array) -> Array:
+    """What `per_example` returns, without a gradient."""
+    found = loss.per_example(outputs, target)
+    return found[0] if isinstance(found, tuple | list) else found
 
 
 def refuse_records(**arrays: Any) -> None:

@@ -87,7 +87,8 @@ def custom(function: Callable[[Array, Array], Array], *, reduction: str = "mean"
 
     Notes
     -----
-    A file cannot store a function. A model that was trained with such a loss is saved without it.
+    A file has no code. A model that was trained with such a loss is saved without it, unless f is decorated with
+    `nn.register`.
 
     Examples
     --------

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from numbers import Integral, Real
 from typing import Any, TypeVar, cast
@@ -16,31 +16,31 @@ from nnarray.layers.tensors import Tensor
 from nnarray.losses import summed
 from nnarray.names import named, shown
 
-C = TypeVar("C", bound=type)
+C = TypeVar("C", bound=Callable[..., Any])
 
-KNOWN: dict[str, type] = {}
-"""The classes that a file may use."""
+KNOWN: dict[str, Callable[..., Any]] = {}
+"""The classes and functions that a file may use."""
 TENSOR = "tensor"
 """In the place of a constant array: its name in the file follows."""
 
 
 def register(cls: C) -> C:
-    """A class decorator that allows files to use the class: a layer, a loss or an initializer of your own.
+    """A decorator that allows files to use a class or a function of your own, such as a layer, or f in `nn.Lambda(f)`.
 
-    A file has the settings of the class, but not its code. Import the module that defines it before loading the file.
+    A file has its name and settings, but not its code. Import the module that defines it before loading the file.
 
     Parameters
     ----------
-    cls : type
+    cls : type or function
         A frozen dataclass whose fields are strings, numbers, truth values, None, tuples, dicts with strings as keys, or
-        registered classes. Files refer to it by the name of the class.
+        registered classes and functions; or a function that is defined with a name.
 
     Raises
     ------
     TypeError
-        If it is not a dataclass.
+        If it is neither a dataclass nor a function with a name.
     ValueError
-        If another registered class has the same name.
+        If another registered class or function has the same name.
 
     Examples
     --------
@@ -54,13 +54,19 @@ def register(cls: C) -> C:
     ...         return nn.Out(2.0 * x, lambda dy: (2.0 * dy, {}))
     """
     candidate: Any = cls
-    if not isinstance(candidate, type) or not is_dataclass(candidate):
-        raise TypeError(f"register needs a dataclass, such as a layer of your own; got {shown(cls)}.")
-    name, known = cls.__name__, KNOWN.get(cls.__name__)
+    name: str = getattr(candidate, "__name__", "")
+    if not (is_dataclass(candidate) if isinstance(candidate, type) else callable(candidate) and name.isidentifier()):
+        raise TypeError(
+            f"register needs a dataclass, such as a layer of your own, or a function with a name, def f(x); "
+            f"got {shown(cls)}."
+        )
+    known = KNOWN.get(name)
     if known is not None and (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
         raise ValueError(f"{known.__module__}.{known.__qualname__} already has the name {name!r}; choose another name.")
-    KNOWN[name] = cls  # the same class again, when a notebook cell is run twice
-    return explain_settings(cls)
+    KNOWN[name] = cls  # the same one again, when a notebook cell is run twice
+    if isinstance(candidate, type):
+        explain_settings(candidate)
+    return cls
 
 
 _BASES = (
@@ -75,8 +81,8 @@ for _module, _base in _BASES:
             register(_value)
 
 
-def _known(name: Any) -> type | None:
-    """The class of that name; the layer of graphs is imported when a network has one, with its many operators."""
+def _known(name: Any) -> Callable[..., Any] | None:
+    """The class or function of that name; the layer of graphs, with many operators, is imported when it is needed."""
     if name == "OnnxGraph" and name not in KNOWN:
         from nnarray.onnx.layer import OnnxGraph
 
@@ -115,6 +121,9 @@ def encode(value: Any, where: str = "the network", tensors: dict[str, Any] | Non
         value = cast(Any, value)
         each = {field.name: encode(getattr(value, field.name), f"{where}, {name}", tensors) for field in fields(value)}
         return {"type": name, **each}
+    own = getattr(value, "__name__", None)
+    if own is not None and _known(own) is value:
+        return {"type": own}
     if isinstance(value, Layer | initializers.Initializer):
         raise ValueError(f"{where}: {name} cannot be saved, as it is not registered. Decorate it with @nn.register.")
     same = activations.named_function(value)
@@ -125,8 +134,8 @@ def encode(value: Any, where: str = "the network", tensors: dict[str, Any] | Non
             f"model.theta; new.save(path)."
         )
     raise ValueError(
-        f"{where}: {value!r} cannot be saved, as a file has settings but no code. Write a layer of your own for it, "
-        f"and decorate it with @nn.register; its forward pass is enough."
+        f"{where}: {value!r} cannot be saved, as a file has settings but no code. Give the function a name, def f(x), "
+        f"and decorate it with @nn.register."
     )
 
 
@@ -154,10 +163,14 @@ def decode(value: Any, tensors: dict[str, Any] | None = None) -> Any:
     if cls is None:
         named_kind = f"type {kind!r}" if kind is not None else "a type"
         raise ValueError(
-            f"the network has {named_kind} that is not registered. If it is yours, decorate the class with "
+            f"the network has {named_kind} that is not registered. If it is yours, decorate the class or function with "
             f"@nn.register, and import its module before loading."
         )
     settings = {name: decode(each, tensors) for name, each in value.items() if name != "type"}
+    if not isinstance(cls, type):
+        if settings:
+            raise ValueError(f"the function {kind} has no settings, but the file has {', '.join(settings)}.")
+        return cls
     return _made(cls, settings)
 
 

@@ -138,7 +138,7 @@ def _loss_as_json(loss: Any) -> Any:
     if KNOWN.get(name) is type(loss):
         with suppress(ValueError):
             return encode(loss, "the loss")
-    own = {"type": name, UNREGISTERED: True}
+    own = {"type": loss.label, UNREGISTERED: True}
     if "__dataclass_fields__" in vars(type(loss)):  # else its fields are those of its base
         with suppress(ValueError):
             return own | {each.name: encode(getattr(loss, each.name), "the loss") for each in fields(loss)}

@@ -104,7 +104,9 @@ def _loss(noted: Any) -> tuple[Loss | None, str | None]:
         return None, None
     if not isinstance(noted, dict) or not isinstance(noted.get("type"), str):
         raise ValueError("its loss is damaged")
-    name, own = noted["type"], UNREGISTERED in noted
+    name, own, function = noted["type"], UNREGISTERED in noted, noted.get("function")
+    if isinstance(function, dict) and function.get("type") not in KNOWN:
+        return None, str(function.get("type"))
     if name not in KNOWN or (own and not set(noted) > {"type", UNREGISTERED}):
         return None, name
     try:
@@ -122,7 +124,7 @@ def warn_of_missing(path: Any, name: str) -> None:
     """Warn that a model was loaded without its loss, before `evaluate` misses it or `fit` takes another one."""
     warn(
         f"{str(path)!r} was trained with the loss {name[:80]}, which is not registered here, so model.loss is None. "
-        f"Decorate the class with @nn.register and import its module before loading, or set model.loss.",
+        f"Decorate the class or function with @nn.register and import its module before loading, or set model.loss.",
         UserWarning,
     )
 

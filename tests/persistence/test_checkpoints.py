@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import hashlib
 import json
 import os
@@ -12,7 +13,7 @@ import signal
 import sys
 import textwrap
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -187,9 +188,67 @@ def test_a_layer_of_ones_own_is_registered_first(monkeypatch: pytest.MonkeyPatch
         nn.load("m.safetensors")
 
 
+def squared(x: Any) -> Any:
+    return x * x
+
+
+def double(x: Any) -> Any:
+    return 2.0 * x
+
+
+def quartic(outputs: Any, target: Any) -> Any:
+    return (outputs - target) ** 4
+
+
+@pytest.fixture
+def known() -> Iterator[dict[str, Any]]:
+    """What files may use; after the test as before."""
+    before = dict(settings.KNOWN)
+    yield settings.KNOWN
+    settings.KNOWN.clear()
+    settings.KNOWN.update(before)
+
+
+def test_functions_of_ones_own_are_registered_by_name(known: dict[str, Any], be: nn.Backend) -> None:
+    """In a layer, in an activation and in a loss; the file has their names, and does not import them."""
+    X, y = nn.datasets.line(20, seed=0, backend=be)
+    network = nn.Network(nn.Lambda(squared), nn.Dense(1, nn.Activation(squared, double)))
+    model = network.init((1,), seed=0, backend=be)
+    model.fit(X, y, loss=nn.losses.custom(quartic), epochs=1)
+    with pytest.raises(ValueError, match=r"Lambda: <function squared.*Give the function a name.*@nn\.register"):
+        model.save("m.safetensors")
+    assert nn.register(squared) is squared
+    nn.register(squared)
+    nn.register(double)
+    model.save("m.safetensors")
+    with pytest.warns(UserWarning, match=r"the loss quartic, which is not registered.*function with @nn\.register"):
+        assert nn.load("m.safetensors").loss is None
+    nn.register(quartic)
+    model.save("m.safetensors")
+    again = nn.load("m.safetensors", backend=be)
+    assert again.network == network
+    assert again.loss == nn.losses.custom(quartic)
+    assert be.to_numpy(again(X)).tolist() == be.to_numpy(model(X)).tolist()
+    del known["quartic"]
+    with pytest.warns(UserWarning, match=r"the loss quartic, which is not registered.*function with @nn\.register"):
+        assert nn.load("m.safetensors").loss is None
+    del known["squared"]
+    with pytest.raises(ValueError, match=r"'squared' that is not registered.*class or function with @nn\.register"):
+        nn.load("m.safetensors")
+
+
+@pytest.mark.usefixtures("known")
+def test_a_registered_function_has_no_settings() -> None:
+    nn.register(squared)
+    assert settings.decode({"type": "squared"}) is squared
+    with pytest.raises(ValueError, match="squared has no settings, but the file has x"):
+        settings.decode({"type": "squared", "x": 1})
+
+
 def test_what_cannot_be_registered_or_saved() -> None:
-    with pytest.raises(TypeError, match="needs a dataclass"):
-        nn.register(lambda: None)
+    for wrong in (lambda: None, 3, functools.partial(int)):
+        with pytest.raises(TypeError, match=r"needs a dataclass.*or a function with a name, def f\(x\)"):
+            nn.register(wrong)
     with pytest.raises(ValueError, match=r"nnarray\.layers\.dense\.Dense already has the name 'Dense'"):
         nn.register(dataclass(type("Dense", (), {})))
     model = nn.Network(nn.Dense(2, nn.Activation(lambda x: x, lambda x: x))).init((2,))

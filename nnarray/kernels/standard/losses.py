@@ -18,25 +18,36 @@ from nnarray.typing import Array
 
 
 @kernel
-def mean_of_entries(outputs: Array, target: Array, entry: Callable[[Array, Array], Any]) -> tuple[Array, Array]:
+def mean_of_entries(outputs: Array, target: Array, entry: Callable[[Array, Array], Any]) -> Any:
     """The mean over all axes but the first of entry(o, t), which gives a term and its derivative with respect to o.
+
+    Returns
+    -------
+    tuple of two arrays, or array
+        The means, and their gradient; the means alone if `entry` gives the terms alone.
 
     Raises
     ------
     TypeError
-        If `entry` does not return both for each entry.
+        If `entry` does not return one or both for each entry.
     """
     xp, count = namespace(outputs), math.prod(outputs.shape[1:])
-    found = entry(at_least_float32(outputs), at_least_float32(target))
-    if not isinstance(found, tuple) or [getattr(each, "shape", None) for each in found] != [outputs.shape] * 2:
+    found: Any = entry(at_least_float32(outputs), at_least_float32(target))
+    parts: tuple[Any, ...] = found if isinstance(found, tuple) else (found,)
+    shapes = [getattr(each, "shape", None) for each in parts]
+    if shapes not in ([outputs.shape], [outputs.shape] * 2):
         name, shape = getattr(entry, "__qualname__", "entry"), tuple(outputs.shape)
         raise TypeError(
             f"{name} must return two arrays of the outputs' shape {shape}: the loss of each output, and its "
-            f"derivative; got {shown(found)}. A loss that is not elementwise defines per_example instead."
+            f"derivative, or the loss alone; got {shown(found)}. A loss that is not elementwise defines per_example "
+            f"instead."
         )
-    terms, gradients = found
+    terms, *derivatives = parts
     scaled = xp.reshape(terms / count, (outputs.shape[0], count))  # whose sum overflows only where the mean does
-    return xp.sum(scaled, axis=1), xp.astype(gradients / count, outputs.dtype, copy=False)
+    means = xp.sum(scaled, axis=1)
+    return (
+        (means, *(xp.astype(each / count, outputs.dtype, copy=False) for each in derivatives)) if derivatives else means
+    )
 
 
 @kernel
