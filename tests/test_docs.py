@@ -23,7 +23,8 @@ DOCS = ROOT / "docs"
 FILES = [ROOT / "CONTRIBUTING.md", *(p for p in sorted(DOCS.rglob("*.md")) if "_build" not in p.parts)]
 
 FLAGS = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
-OPTIONAL = ("torch", "jax", "pandas", "polars", "scipy", "array_api_strict", "sklearn", "matplotlib", "onnx")
+OPTIONAL = ("torch", "jax", "pandas", "polars", "scipy", "array_api_strict", "sklearn", "matplotlib")
+OPTIONAL += ("onnx", "onnxruntime")
 FENCE = re.compile(r"^```(python|text|\{plot\}(?:\n:[^\n]*)*\n)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 HEADING = re.compile(r"^#+(?= )", re.MULTILINE)
 RUNS = re.compile(r"^```(python|\{plot\})$", re.MULTILINE)

@@ -73,6 +73,20 @@ class Exports:
             estimator. No file is written.
         OSError
             If the folder does not exist, may not be written to, or is full.
+
+        Examples
+        --------
+        >>> import pathlib, tempfile
+        >>> import onnx
+        >>> from nnarray.estimators import MLPClassifier
+        >>> classifier = MLPClassifier((5,), max_iter=20, tol=1.0, random_state=0)
+        >>> classifier = classifier.fit([[0.0, 1.0], [1.0, 0.0]] * 9, ["daisy", "rose"] * 9)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     file = pathlib.Path(folder, "flowers.onnx")
+        ...     classifier.to_onnx(file)
+        ...     graph = onnx.load(file).graph
+        >>> [port.name for port in graph.output]
+        ['label', 'probabilities']
         """
         check_is_fitted(self)
         model = self.model_.of_values().to(host_backend())

@@ -100,6 +100,8 @@ def same(pipeline: nn.Pipeline, path: Path, frame: pd.DataFrame) -> None:
         else:
             np.testing.assert_allclose(found["probabilities"], p, rtol=0, atol=1e-5)
             assert found["label"].tolist() == wanted.tolist()
+    session = runtime.InferenceSession(path)
+    assert all(len(each) == 0 for each in session.run(None, feed(session, frame[:0])))  # no rows have no answers
 
 
 CASES: dict[str, tuple[int, str, tuple[object, ...]]] = {

@@ -204,6 +204,22 @@ class Pipeline:
         -----
         A number that is infinite, and a text that is no date, make the computation fail, as in `predict`. Dates need
         version 20 of the operators, all others version 18.
+
+        Examples
+        --------
+        >>> import pathlib, tempfile
+        >>> import nnarray as nn, onnx, pyarrow
+        >>> from nnarray.apps.workflow.inputs import Rows
+        >>> from nnarray.tables.preparation import Preparation
+        >>> table = pyarrow.table({"length": [1.5, 7.5], "colour": ["red", "blue"], "price": [1.2, 3.5]})
+        >>> inputs = Rows(Preparation.fit(table, "price"))  # nnarray train makes it, and trains the network
+        >>> pipeline = nn.Pipeline(nn.Network(nn.Dense(1)).init((3,), seed=0), inputs)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     file = pathlib.Path(folder, "flowers.onnx")
+        ...     pipeline.to_onnx(file)
+        ...     graph = onnx.load(file).graph
+        >>> [port.name for port in graph.input], [port.name for port in graph.output]
+        (['length', 'colour'], ['value'])
         """
         file = named_file(path, dtype_name(self.model.theta.dtype))
         batch = None if batch is None else integer(batch, "batch", 1, usual=1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -32,17 +33,45 @@ def dates(w: Writer, column: DateColumn, words: Sequence[str], dtype: str) -> st
     return _Dates(w, column, words).inputs(dtype)
 
 
+class _Moment(NamedTuple):
+    """Days are counted from 1970 on; the fraction is that of the day."""
+
+    year: Real
+    new_year: Real
+    day: Real
+    fraction: Real
+    refused: Real
+    """0; computing it fails where the text is no date."""
+
+
 class _Dates:
     """The nodes of one column."""
 
     def __init__(self, w: Writer, column: DateColumn, words: Sequence[str]) -> None:
         self.w, self.column = w, column
-        self.missing = w.cast(numbered(w, inside(column.name), dict.fromkeys(["", *words], 1), 0), w.xp.bool)
-        self.text = w.add("Where", self.missing, texts(w, [""]), inside(column.name))
+        one_more = w.add("Unsqueeze", texts(w, [""]), w.integers([0]))  # of no text, no part would be split off
+        text = w.add("Concat", inside(column.name), one_more, axis=0)
+        self.missing = w.cast(numbered(w, text, dict.fromkeys(["", *words], 1), 0), w.xp.bool)
+        self.text = w.add("Where", self.missing, texts(w, [""]), text)
 
     def inputs(self, dtype: str) -> str:
         """All of them."""
-        w, column, first = self.w, self.column, np.datetime64(self.column.first)
+        w, column = self.w, self.column
+        at = self._moment()
+        first, first_day = np.datetime64(column.first), np.datetime64(column.first, "D")
+        since = at.day - float(first_day.astype(np.int64)) + (at.fraction - float((first - first_day) / DAY))
+        season, hour = (at.day - at.new_year) * (2 * math.pi / YEAR), at.fraction * (2 * math.pi)
+        parts = [(since - column.days[0]) / column.days[1], (at.year - column.years[0]) / column.years[1]]
+        parts += [season.of("Sin"), season.of("Cos"), self._weekday(at.day)]
+        parts += [hour.of("Sin"), hour.of("Cos")] if column.timed else []
+        whole = Real(w, w.add("Concat", *(part.name for part in parts), axis=1)) + at.refused
+        known = w.add("Where", self.missing, w.number(0.0, w.xp.float64), whole.name)
+        flag = [self.missing] if column.missing else []
+        rows = w.add("Concat", *(w.cast(each, w.xp.dtype(dtype)) for each in (known, *flag)), axis=1)
+        return w.add("Slice", rows, w.integers([0]), w.integers([-1]), w.integers([0]))
+
+    def _moment(self) -> _Moment:
+        """What the texts say, in UTC if there is a zone."""
         date, clock = self._parts()
         year, month, day = self._numbers(date, "-", 3)
         new_year, next_year = _new_year(year), _new_year(year + 1.0)
@@ -53,21 +82,10 @@ class _Dates:
         fraction = (seconds - shift * DAY_SECONDS) / DAY_SECONDS
         of_year = self._at(month, [0.0, *np.cumsum(LENGTHS)[:-1].tolist()]) + self._if(month, "Greater", 2.0) * leap
         day = new_year + of_year + day - 1.0 + shift
-        if column.zone:
-            later, earlier = self._if(day, "GreaterOrEqual", next_year), self._if(day, "Less", new_year)
-            year = year + later - earlier
+        if self.column.zone:
+            year = year + self._if(day, "GreaterOrEqual", next_year) - self._if(day, "Less", new_year)
             new_year = _new_year(year)
-        since = (day - float(first.astype("M8[D]").astype(np.int64))) + (
-            fraction - float((first - first.astype("M8[D]")) / DAY)
-        )
-        season, hour = (day - new_year) * (2 * math.pi / YEAR), fraction * (2 * math.pi)
-        parts = [(since - column.days[0]) / column.days[1], (year - column.years[0]) / column.years[1]]
-        parts += [season.of("Sin"), season.of("Cos"), self._weekday(day)]
-        parts += [hour.of("Sin"), hour.of("Cos")] if column.timed else []
-        whole = Real(w, w.add("Concat", *(part.name for part in parts), axis=1)) + refused
-        known = w.add("Where", self.missing, w.number(0.0, w.xp.float64), whole.name)
-        flag = [self.missing] if column.missing else []
-        return w.add("Concat", *(w.cast(each, w.xp.dtype(dtype)) for each in (known, *flag)), axis=1)
+        return _Moment(year, new_year, day, fraction, refused)
 
     def _parts(self) -> tuple[str, str]:
         """The date, and the clock with its zone: "" where there is none."""
