@@ -41,6 +41,10 @@ def _slope(w: float) -> float:
     return 2 * (a - 1.0) * (1 - a * a) * 2.0
 
 
+def _attended(scores: list[float], values: list[float]) -> float:
+    return sum(p * v for p, v in zip(_softmax(scores), values, strict=True))
+
+
 EXERCISES = {
     "1.1": Exercise(10, "the rule and the formula agree where 2 C + 30 = 1.8 C + 32."),
     "1.2": Exercise(128, "64 intervals have an error of 0.0012. Twice the intervals make it four times smaller."),
@@ -69,6 +73,15 @@ EXERCISES = {
     "4.3": Exercise(1200, "5 x 5 positions, 3 channels, 16 kernels, and no bias."),
     "4.4": Exercise(15_872, "1 x 1 x 192 x 16 for the first convolution, 5 x 5 x 16 x 32 for the second."),
     "5.1": Exercise(256, "16 rows with 16 squares each."),
+    "6.1": Exercise(math.log(45), "each letter has the probability 1 / 45; take minus its logarithm, math.log."),
+    "6.2": Exercise(14, "3 x 2 numbers for the input, 2 x 2 for the state, and two biases for each of the 2 units."),
+    "6.3": Exercise(0.881, "the products are 2 and -2; divide by 2, the root of 4, and take the softmax of 1 and -1."),
+    "6.4": Exercise(
+        _attended,
+        "take math.exp of each score, divide by their sum, multiply by the values, and add.",
+        (([0.0, 0.0], [1.0, 3.0]), ([2.0, 0.0, 1.0], [1.0, -1.0, 0.5]), ([-1.0, 4.0], [0.0, 2.0])),
+    ),
+    "6.5": Exercise(0.982, "the logits are divided by 0.5 first: take the softmax of 4 and 0."),
 }
 
 
