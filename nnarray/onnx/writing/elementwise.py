@@ -252,6 +252,37 @@ def remainder(w: Writer, op: Operation) -> str:
     return w.add("Sub", a, w.add("Mul", w.add("Floor", w.add("Div", a, b)), b))
 
 
+@row("signbit")
+def signbit(w: Writer, op: Operation) -> str:
+    """x < 0, or 1 / x < 0, as of -0."""
+    x = op.arguments[0]
+    return _is_negative(w, w.tensor(x), x.dtype)
+
+
+def _is_negative(w: Writer, x: str, dtype: Any) -> str:
+    zero = w.number(0.0, dtype)
+    return w.add("Or", w.add("Less", x, zero), w.add("Less", w.add("Reciprocal", x), zero))
+
+
+@row("copysign")
+def copysign(w: Writer, op: Operation) -> str:
+    """|a| with the sign of b."""
+    a, b = both(w, op, dtype_of(op))
+    size = w.add("Abs", a)
+    return w.add("Where", _is_negative(w, b, dtype_of(op)), w.add("Neg", size), size)
+
+
+@row("bitwise_left_shift", "bitwise_right_shift")
+def shift(w: Writer, op: Operation) -> str:
+    """Times a power of 2, or divided by it and rounded down."""
+    dtype = dtype_of(op)
+    a, b = both(w, op, dtype)
+    power = w.add("Pow", w.number(2, dtype), b)
+    if op.name == "bitwise_left_shift":
+        return w.add("Mul", a, power)
+    return w.add("Div", w.add("Sub", a, w.add("Mod", a, power)), power)
+
+
 # --- Kernels ---------------------------------------------------------------------------------------------------------
 
 SAME = {"relu": "Relu", "logistic": "Sigmoid", "softplus": "Softplus", "softsign": "Softsign", "mish": "Mish"}

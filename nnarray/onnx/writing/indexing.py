@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from nnarray import kernels
-from nnarray.onnx.writing.elementwise import dtype_of, whole_numbers
+from nnarray.onnx.writing.elementwise import common, dtype_of, whole_numbers
 from nnarray.onnx.writing.shapes import LAST, argument, shape_of
 from nnarray.onnx.writing.sizes import Repeated, Size
 from nnarray.onnx.writing.table import kernel_row, row
@@ -78,10 +78,38 @@ def take(w: Writer, op: Operation) -> str:
 @row("take_along_axis")
 def take_along_axis(w: Writer, op: Operation) -> str:
     """One operator, whose arrays have the same shape but along the axis."""
-    x, indices, axis = op.arguments[0], op.arguments[1], int(argument(op, 2, "axis", -1))
-    if any(a != b for i, (a, b) in enumerate(zip(x.shape, indices.shape, strict=True)) if i != axis % len(x.shape)):
-        raise Unwritable("take_along_axis of arrays that are repeated along other axes cannot be written")
-    return w.add("GatherElements", w.tensor(x), whole_numbers(w, indices), axis=axis)
+    x, indices, axis = op.arguments[0], op.arguments[1], int(argument(op, 2, "axis", -1)) % len(op.arguments[0].shape)
+    names = [w.tensor(x), whole_numbers(w, indices)]
+    for i, each in enumerate((x, indices)):
+        wanted = [each.shape[axis] if j == axis else n for j, n in enumerate(shape_of(op))]
+        if [*each.shape] != wanted:
+            names[i] = w.add("Expand", names[i], w.vector(wanted))
+    return w.add("GatherElements", *names, axis=axis)
+
+
+@row("searchsorted")
+def searchsorted(w: Writer, op: Operation) -> str:
+    """How many of the sorted numbers are smaller; with side="right", smaller or the same."""
+    x1, x2 = op.arguments[:2]
+    dtype, sorter = common(w, x1, x2), op.settings.get("sorter")
+    ordered = w.tensor(x1, dtype)
+    if sorter is not None:
+        ordered = w.add("Gather", ordered, whole_numbers(w, sorter), axis=0)
+    each = w.add("Unsqueeze", w.tensor(x2, dtype), w.integers([-1]))
+    comparison = "Less" if op.settings.get("side", "left") == "left" else "LessOrEqual"
+    smaller = w.cast(w.add(comparison, ordered, each), dtype_of(op))
+    return w.add("ReduceSum", smaller, w.integers([-1]), keepdims=0)
+
+
+@row("isin")
+def isin(w: Writer, op: Operation) -> str:
+    """Whether any of the others is the same."""
+    x1, x2 = op.arguments[:2]
+    dtype = common(w, x1, x2)
+    each = w.add("Unsqueeze", w.tensor(x1, dtype), w.integers([-1]))
+    same = w.add("Equal", each, w.add("Reshape", w.tensor(x2, dtype), w.integers([-1])))
+    found = w.cast(w.add("ReduceMax", w.cast(same, w.xp.int32), w.integers([-1]), keepdims=0), w.xp.bool)
+    return w.add("Not", found) if op.settings.get("invert") else found
 
 
 @kernel_row("lookup")

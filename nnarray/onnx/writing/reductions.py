@@ -14,7 +14,8 @@ from nnarray.recording.graph import Operation
 REDUCTIONS = {"sum": "ReduceSum", "mean": "ReduceMean", "max": "ReduceMax", "min": "ReduceMin", "prod": "ReduceProd"}
 
 
-def _reduced(w: Writer, name: str, operator: str, axis: Any, *, keepdims: bool) -> str:
+def reduced(w: Writer, name: str, operator: str, axis: Any, *, keepdims: bool) -> str:
+    """A reduction along an axis, several, or all if it is None."""
     axes = () if axis is None else (axis,) if isinstance(axis, int) else tuple(axis)
     if axis is not None and not axes:
         return name
@@ -27,7 +28,7 @@ def reduction(w: Writer, op: Operation) -> str:
     """One operator, in the dtype of the result."""
     x = w.tensor(op.arguments[0], dtype_of(op))
     keepdims = bool(op.settings.get("keepdims"))
-    return _reduced(w, x, REDUCTIONS[op.name], argument(op, 1, "axis"), keepdims=keepdims)
+    return reduced(w, x, REDUCTIONS[op.name], argument(op, 1, "axis"), keepdims=keepdims)
 
 
 @row("count_nonzero")
@@ -35,7 +36,7 @@ def count_nonzero(w: Writer, op: Operation) -> str:
     """The sum of the truth values."""
     numbers = w.cast(w.tensor(op.arguments[0], w.xp.bool), dtype_of(op))
     keepdims = bool(op.settings.get("keepdims"))
-    return _reduced(w, numbers, "ReduceSum", argument(op, 1, "axis"), keepdims=keepdims)
+    return reduced(w, numbers, "ReduceSum", argument(op, 1, "axis"), keepdims=keepdims)
 
 
 @row("any", "all")
@@ -44,15 +45,15 @@ def truth(w: Writer, op: Operation) -> str:
     numbers = w.cast(w.tensor(op.arguments[0], w.xp.bool), w.xp.int32)
     operator = "ReduceMax" if op.name == "any" else "ReduceMin"
     keepdims = bool(op.settings.get("keepdims"))
-    return w.cast(_reduced(w, numbers, operator, argument(op, 1, "axis"), keepdims=keepdims), w.xp.bool)
+    return w.cast(reduced(w, numbers, operator, argument(op, 1, "axis"), keepdims=keepdims), w.xp.bool)
 
 
 @row("var", "std")
 def variance(w: Writer, op: Operation) -> str:
     """The mean of the squared deviations; with a correction, their sum divided by less."""
     x, axis, keepdims = w.tensor(op.arguments[0]), argument(op, 1, "axis"), bool(op.settings.get("keepdims"))
-    centred = w.add("Sub", x, _reduced(w, x, "ReduceMean", axis, keepdims=True))
-    y = _reduced(w, w.add("Mul", centred, centred), "ReduceMean", axis, keepdims=keepdims)
+    centred = w.add("Sub", x, reduced(w, x, "ReduceMean", axis, keepdims=True))
+    y = reduced(w, w.add("Mul", centred, centred), "ReduceMean", axis, keepdims=keepdims)
     correction = float(op.settings.get("correction", 0.0))
     if correction:
         y = w.add("Mul", y, w.number(_bessel(op, axis, correction), dtype_of(op)))
@@ -71,10 +72,30 @@ def _bessel(op: Operation, axis: Any, correction: float) -> float:
 @row("cumulative_sum")
 def cumulative_sum(w: Writer, op: Operation) -> str:
     """One operator; without an axis, along the only one."""
-    if op.settings.get("include_initial"):
-        raise Unwritable("cumulative_sum with include_initial cannot be written")
-    axis = w.constant(w.xp.asarray(int(argument(op, 1, "axis") or 0)))
-    return w.add("CumSum", w.tensor(op.arguments[0], dtype_of(op)), axis)
+    axis = int(argument(op, 1, "axis") or 0)
+    y = w.add("CumSum", w.tensor(op.arguments[0], dtype_of(op)), w.constant(w.xp.asarray(axis)))
+    return _with_initial(w, op, y, axis, 0)
+
+
+@row("cumulative_prod")
+def cumulative_prod(w: Writer, op: Operation) -> str:
+    """Of each position, the product of the entries up to it: a matrix of them, with 1 in the place of later ones."""
+    x, dtype = op.arguments[0], dtype_of(op)
+    axis = int(argument(op, 1, "axis") or 0) % len(x.shape)
+    n, one, more = x.shape[axis], w.number(1, dtype), len(x.shape) - 1 - axis
+    if isinstance(n, Size):
+        raise Unwritable("cumulative_prod along an axis of any size cannot be written")
+    mask = w.xp.reshape(w.xp.tril(w.xp.ones((n, n), dtype=w.xp.bool)), (n, n, *[1] * more))
+    table = w.add("Where", w.constant(mask), w.add("Unsqueeze", w.tensor(x, dtype), w.integers([axis])), one)
+    y = w.add("ReduceProd", table, w.integers([axis + 1]), keepdims=0)
+    return _with_initial(w, op, y, axis, 1)
+
+
+def _with_initial(w: Writer, op: Operation, y: str, axis: int, number: int) -> str:
+    """With the result for no entries before the others, if it is asked for."""
+    if not op.settings.get("include_initial"):
+        return y
+    return w.add("Pad", y, w.integers([1, 0]), w.number(number, dtype_of(op)), w.integers([axis]))
 
 
 # --- Kernels ---------------------------------------------------------------------------------------------------------
@@ -90,9 +111,9 @@ def _normalised(w: Writer, op: Operation, axes: Any, epsilon: float) -> tuple[st
     assert first is not None
     assert second is not None
     x = w.tensor(op.arguments[0], second.dtype)
-    mean = _reduced(w, x, "ReduceMean", axes, keepdims=True)
+    mean = reduced(w, x, "ReduceMean", axes, keepdims=True)
     centred = w.add("Sub", x, mean)
-    deviation = _reduced(w, w.add("Mul", centred, centred), "ReduceMean", axes, keepdims=True)
+    deviation = reduced(w, w.add("Mul", centred, centred), "ReduceMean", axes, keepdims=True)
     inverse = _inverse(w, deviation, epsilon, second.dtype)
     z = w.add("Mul", centred, inverse)
     return z if first.dtype == second.dtype else w.cast(z, first.dtype), inverse, mean, deviation
@@ -124,7 +145,7 @@ def rms_normalise(w: Writer, op: Operation) -> tuple[str, str]:
     assert first is not None
     assert second is not None
     x = w.tensor(op.arguments[0], second.dtype)
-    square = _reduced(w, w.add("Mul", x, x), "ReduceMean", (-1,), keepdims=True)
+    square = reduced(w, w.add("Mul", x, x), "ReduceMean", (-1,), keepdims=True)
     inverse = _inverse(w, square, op.settings["epsilon"], second.dtype)
     z = w.add("Mul", x, inverse)
     return z if first.dtype == second.dtype else w.cast(z, first.dtype), inverse

@@ -69,6 +69,19 @@ def broadcast_arrays(w: Writer, op: Operation) -> list[str]:
     return [w.add("Expand", w.tensor(each), w.vector(shape_of(op))) for each in op.arguments]
 
 
+@row("meshgrid")
+def meshgrid(w: Writer, op: Operation) -> list[str]:
+    """Each vector along its own axis, in the shape of the results; with "xy", the first two axes change places."""
+    count, shape = len(op.arguments), shape_of(op)
+    swaps = op.settings.get("indexing", "xy") == "xy" and count > 1
+    names: list[str] = []
+    for i, each in enumerate(op.arguments):
+        axis = 1 - i if swaps and i < 2 else i
+        own = [shape[axis] if j == axis else 1 for j in range(count)]
+        names.append(w.add("Expand", w.reshaped(w.tensor(each), own), w.vector(shape)))
+    return names
+
+
 @row("concat")
 def concat(w: Writer, op: Operation) -> str:
     """Along an axis; flat if there is none."""
@@ -156,10 +169,10 @@ def triangle(w: Writer, op: Operation) -> str:
     return w.add("Trilu", w.tensor(op.arguments[0]), k, upper=int(op.name == "triu"))
 
 
-@row("zeros_like", "ones_like", "full_like")
+@row("zeros_like", "ones_like", "full_like", "empty_like")
 def filled(w: Writer, op: Operation) -> str:
     """One number in the shape of the result."""
-    number = {"zeros_like": 0, "ones_like": 1}.get(op.name)
+    number = {"zeros_like": 0, "ones_like": 1, "empty_like": 0}.get(op.name)
     number = argument(op, 1, "fill_value") if number is None else number
     return w.add("Expand", w.tensor(number, dtype_of(op)), w.vector(shape_of(op)))
 
