@@ -1,4 +1,4 @@
-"""Attention for NumPy arrays: its products one after the other, and what is between them in compiled loops."""
+"""Attention for NumPy arrays, in blocks of queries whose weights stay in the cache."""
 
 from __future__ import annotations
 
@@ -13,46 +13,38 @@ from nnarray.kernels.compilation import numba_pieces, quiet
 from nnarray.kernels.standard.attention import QUERIES
 
 ENTRIES = 2**18  # weights at a time: they stay in the cache between the products
-MANY = 4096  # weights from which loops pay
+MANY = 4096  # weights from which compiled loops pay
 
 
-class _Calls:
-    """What is between the products, in NumPy's calls; as the compiled loops have it."""
-
-    @staticmethod
-    def weights(scores: Any, normaliser: Any, seen: Any, period: int, last: int, *, known: bool) -> None:
-        """Scores, (rows, keys), become weights; row r sees the keys up to `last` + r modulo `period`."""
-        hidden = None if seen is None else np.repeat(~seen, len(scores) // len(seen), axis=0)
-        if last + 1 < scores.shape[1]:
-            later = np.arange(scores.shape[1]) > last + np.arange(len(scores))[:, None] % period
-            hidden = later if hidden is None else hidden | later
-        if hidden is not None:
-            scores[hidden] = -np.inf
-        if known:
-            np.exp(np.subtract(scores, normaliser[:, None], out=scores), out=scores)
-            return
-        largest = scores.max(axis=1)
-        largest[~np.isfinite(largest)] = 0.0
-        np.exp(np.subtract(scores, largest[:, None], out=scores), out=scores)
-        total = scores.sum(axis=1)
-        total[total == 0.0] = 1.0
-        normaliser[...] = largest + np.log(total)
-        scores /= total[:, None]
-
-    @staticmethod
-    def score_gradients(weights: Any, dweights: Any, along: Any, scale: float) -> None:
-        """Dweights, (rows, keys), become the gradients of scores."""
-        dweights -= along[:, None]
-        dweights *= weights
-        dweights *= scale
+def _by_calls(q: Any, k: Any, v: Any, kept: Any) -> bool:
+    """Whether NumPy's calls pay; else the definition computes."""
+    return kept is None and q.dtype == k.dtype == v.dtype and q.dtype.itemsize >= 4 and 0 not in (q.size, k.size)
 
 
-def _loops(q: Any, k: Any, v: Any, kept: Any) -> Any:
-    """The compiled loops, if they pay; None if the definition computes."""
-    if kept is not None or not q.dtype == k.dtype == v.dtype or q.dtype.itemsize < 4 or 0 in (q.size, k.size):
-        return None
-    weights = math.prod(q.shape[:3]) * k.shape[2]
-    return (numba_pieces("attention") if weights >= MANY and q.dtype == np.float32 else None) or _Calls
+def _loops(q: Any, k: Any, *others: Any) -> Any:
+    """The compiled loops, if they pay."""
+    loops = numba_pieces("attention") if math.prod(q.shape[:3]) * k.shape[2] >= MANY else None
+    return loops if loops and loops.takes(q, k, *others) else None
+
+
+def _weights(scores: Any, normaliser: Any, seen: Any, period: int, last: int, *, known: bool) -> None:
+    """Scores, (rows, keys), become weights; row r sees the keys up to `last` + r modulo `period`."""
+    hidden = None if seen is None else np.repeat(~seen, len(scores) // len(seen), axis=0)
+    if last + 1 < scores.shape[1]:
+        later = np.arange(scores.shape[1]) > last + np.arange(len(scores))[:, None] % period
+        hidden = later if hidden is None else hidden | later
+    if hidden is not None:
+        scores[hidden] = -np.inf
+    if known:
+        np.exp(np.subtract(scores, normaliser[:, None], out=scores), out=scores)
+        return
+    largest = scores.max(axis=1)
+    largest[~np.isfinite(largest)] = 0.0
+    np.exp(np.subtract(scores, largest[:, None], out=scores), out=scores)
+    total = scores.sum(axis=1)
+    total[total == 0.0] = 1.0
+    normaliser[...] = largest + np.log(total)
+    scores /= total[:, None]
 
 
 def _parts(q: Any, keys: int) -> Iterator[tuple[slice, slice]]:
@@ -81,11 +73,9 @@ def _empty(like: Any) -> Any:
     return np.empty((batch, positions, heads, size), like.dtype).swapaxes(1, 2)
 
 
-def _seen(mask: Any, examples: slice, keys: int, loops: Any) -> Any:
-    """The keys that each example sees; None for NumPy, and a row of true ones for loops, if it is all of them."""
-    if mask is None:
-        return None if loops is _Calls else np.ones((1, keys), dtype=bool)
-    return np.ascontiguousarray(mask[examples, :keys])
+def _seen(mask: Any, examples: slice, keys: int) -> Any:
+    """The keys that each example sees; None if it is all of them."""
+    return None if mask is None else mask[examples, :keys]
 
 
 @kernels.attention.fast("numpy")
@@ -93,10 +83,12 @@ def _seen(mask: Any, examples: slice, keys: int, loops: Any) -> Any:
 def attention(
     q: Any, k: Any, v: Any, mask: Any, kept: Any, *, causal: bool = False, first: Any = 0, rate: float = 0.0
 ) -> Any:
-    """With compiled loops between the products, where they are installed."""
-    loops = _loops(q, k, v, kept)
-    if loops is None:
+    """In compiled loops, where they are installed and pay."""
+    if not _by_calls(q, k, v, kept):
         return kernels.attention.definition(q, k, v, mask, kept, causal=causal, first=first, rate=rate)
+    loops = _loops(q, k, v)
+    if loops:
+        return loops.attention(q, k, v, mask, int(first) if causal else None)
     y, normaliser = _empty(q), np.empty(q.shape[:3], q.dtype)
     scale = q.dtype.type(1.0 / math.sqrt(q.shape[3]))
     for examples, rows in _parts(q, k.shape[2]):
@@ -105,7 +97,7 @@ def attention(
         scores = _product(_grouped(part * scale, k.shape[1]), k[examples, :, :end].swapaxes(2, 3))
         flat, found = scores.reshape(-1, end), np.empty(part.shape[:3], q.dtype)
         last = int(first) + rows.start if causal else end
-        loops.weights(flat, found.reshape(-1), _seen(mask, examples, end, loops), count, last, known=False)
+        _weights(flat, found.reshape(-1), _seen(mask, examples, end), count, last, known=False)
         y[examples, :, rows] = np.matmul(scores, v[examples, :, :end]).reshape(part.shape)
         normaliser[examples, :, rows] = found
     return y, normaliser
@@ -126,10 +118,12 @@ def attention_pullback(
     causal: bool = False,
     rate: float = 0.0,
 ) -> Any:
-    """With compiled loops between the products, where they are installed."""
-    loops = _loops(q, k, v, kept)
-    if loops is None or dy.dtype != q.dtype:
+    """In compiled loops, where they are installed and pay."""
+    if not _by_calls(q, k, v, kept) or dy.dtype != q.dtype:
         return kernels.attention_pullback.definition(dy, q, k, v, y, normaliser, mask, kept, causal=causal, rate=rate)
+    loops = _loops(q, k, v, y, dy, normaliser)
+    if loops:
+        return loops.attention_pullback(dy, q, k, v, y, normaliser, mask, causal)
     scale, groups = 1.0 / math.sqrt(q.shape[3]), k.shape[1]
     dq, dk, dv = _empty(q), _empty(k), _empty(v)
     dk[...], dv[...] = 0, 0
@@ -142,11 +136,11 @@ def attention_pullback(
         weights = _product(queries * q.dtype.type(scale), keys.swapaxes(2, 3))
         last, sizes = rows.start if causal else end, (-1, end)
         known = np.ascontiguousarray(normaliser[examples, :, rows]).reshape(-1)
-        loops.weights(weights.reshape(sizes), known, _seen(mask, examples, end, loops), count, last, known=True)
+        _weights(weights.reshape(sizes), known, _seen(mask, examples, end), count, last, known=True)
         dv[examples, :, :end] += np.matmul(weights.swapaxes(2, 3), dys)
         dscores = _product(dys, values.swapaxes(2, 3))
         aligned = np.ascontiguousarray(along[examples, :, rows]).reshape(-1)
-        loops.score_gradients(weights.reshape(sizes), dscores.reshape(sizes), aligned, scale)
+        dscores.reshape(sizes)[...] = weights.reshape(sizes) * (dscores.reshape(sizes) - aligned[:, None]) * scale
         dq[examples, :, rows] = np.matmul(dscores, keys).reshape(part.shape)
         dk[examples, :, :end] += np.matmul(dscores.swapaxes(2, 3), queries)
     return dq, dk, dv
