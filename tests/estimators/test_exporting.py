@@ -96,6 +96,15 @@ def test_notes_and_devices(be: nn.Backend, tmp_path: Path) -> None:
     assert json.loads(notes["features"]) == ["a", "b c", "d"]
 
 
+def test_labels_on_a_device(be: nn.Backend, tmp_path: Path) -> None:
+    x, y = be.asarray(X, dtype="float32"), be.asarray(KIND)
+    made = MLPClassifier(**SMALL).fit(x, y)
+    made.to_onnx(tmp_path / "m.onnx")
+    found = answers(tmp_path / "m.onnx", be.to_numpy(x))[0]
+    assert found["label"].tolist() == be.to_numpy(made.predict(x)).tolist()
+    MLPRegressor(**SMALL).fit(x, x[:, 0]).to_onnx(tmp_path / "v.onnx")
+
+
 def test_what_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(NotFittedError):
         MLPClassifier().to_onnx(tmp_path / "m.onnx")

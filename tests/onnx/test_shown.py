@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 
 import matplotlib.pyplot as plt
+import pytest
+from onnx import TensorProto
 from typer.testing import CliRunner
 
 import nnarray as nn
@@ -30,6 +32,18 @@ def test_show_names_what_is_wrong(tmp_path: Path) -> None:
     shown = CliRunner().invoke(app, ["show", str(path)])
     assert shown.exit_code != 0
     assert "1 unknown operator: Strange" in shown.output.replace("\n", " ")
+
+
+def test_files_with_texts_are_shown_and_not_computed(tmp_path: Path) -> None:
+    texts = {"keys_strings": ["a"], "values_int64s": [1], "domain": "ai.onnx.ml"}
+    inputs = [value("x", ["n", 1], TensorProto.STRING)]
+    made = model([node("LabelEncoder", ["x"], ["y"], **texts)], inputs, [value("y")], domains={"ai.onnx.ml": 3})
+    path = saved(tmp_path, made)
+    shown = CliRunner().invoke(app, ["show", str(path)])
+    assert shown.exit_code == 0
+    assert "x: string (n, 1)" in shown.output
+    with pytest.raises(ValueError, match="LabelEncoder 'y' computes with texts, and nnarray computes with numbers"):
+        nn.load_onnx(path)
 
 
 def test_a_graph_is_drawn(tmp_path: Path) -> None:

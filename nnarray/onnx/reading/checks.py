@@ -16,6 +16,8 @@ OF_TEXTS = frozenset(
     [("", "RegexFullMatch"), ("", "StringConcat"), ("", "StringSplit"), ("ai.onnx.ml", "LabelEncoder")]
 )
 """Operators that are shown, and not computed."""
+NUMBERED = ("keys_int64s", "keys_floats")
+"""Attributes of such an operator that takes numbers."""
 
 
 def check(graph: Graph, versions: Mapping[str, int], given: Iterable[str] = (), *, texts: bool = False) -> None:
@@ -74,6 +76,11 @@ def _check_operators(graph: Graph, versions: Mapping[str, int], also: frozenset[
         operator = operator_for(node.domain, node.op, versions[node.domain])
         if (node.domain, node.op) in also:
             continue
+        if operator is None and (node.domain, node.op) in OF_TEXTS and {*node.attributes}.isdisjoint(NUMBERED):
+            raise ValueError(
+                f"{node.label}{where} computes with texts, and nnarray computes with numbers only. If nnarray export "
+                f"wrote the file, use the model that it was made from"
+            )
         if operator is None:
             since = TABLE.get((node.domain, node.op))
             first = f" (known from version {since[0].since} of the operators on)" if since else ""
