@@ -66,12 +66,10 @@ class Frames:
         return self._at != (self.lab.step, self.lab.batch[0])
 
     @quiet
-    def frame(self, *, running: bool) -> dict[str, Any]:
-        """What is seen now."""
+    def frame(self, *, running: bool, full: bool = True) -> dict[str, Any]:
+        """What is seen now; if not all of it is wanted, the predictions alone, which are the cheapest."""
         lab, (batch, batches) = self.lab, self.lab.batch
         self._number += 1
-        losses, rights = views.scores(lab.model, lab.examples, lab.loss)
-        self._note(losses, rights)
         made: dict[str, Any] = {
             "type": "frame",
             "number": self._number,
@@ -83,12 +81,11 @@ class Frames:
             "preparing": running and not lab.is_prepared,
             "lr": finite(lab.rate),
             "speed": self._measured(),
-            "loss": _both(losses),
-            "accuracy": _both(rights),
-            "curve": self._fresh(),
-            **self._of_network(),
+            **self._predictions(),
         }
-        made["words"] = [each.event(self.language) for each in remarks(self._sight())]
+        if full:
+            made |= {**self._scores(), **self._of_network()}
+            made["words"] = [each.event(self.language) for each in remarks(self._sight())]
         self._at = (lab.step, batch)
         return made
 
@@ -106,6 +103,12 @@ class Frames:
         }
 
     # --- Parts ------------------------------------------------------------------------------------------------------
+
+    def _scores(self) -> dict[str, Any]:
+        """How good the network is, and the curves."""
+        losses, rights = views.scores(self.lab.model, self.lab.examples, self.lab.loss)
+        self._note(losses, rights)
+        return {"loss": _both(losses), "accuracy": _both(rights), "curve": self._fresh()}
 
     def _note(self, losses: dict[str, float], rights: dict[str, float]) -> None:
         """Add a row to the curve of the scores; a long one keeps every other row."""
@@ -132,12 +135,15 @@ class Frames:
         self._sent, self._sent_rows = len(losses), len(self.seen)
         return made
 
+    def _predictions(self) -> dict[str, Any]:
+        """The predictions over the plane, or of the images that are shown."""
+        lab, size = self.lab, self.watch.grid
+        return {"grid": views.grid_of(lab.model, lab.examples, self._plane(size), size)} if size else {}
+
     def _of_network(self) -> dict[str, Any]:
-        """The plane, the units and the numbers of the network."""
+        """The units and the numbers of the network."""
         lab, watch, made = self.lab, self.watch, dict[str, Any]()
         names = shown_paths(lab.settings.network)
-        if watch.grid:
-            made["grid"] = views.grid_of(lab.model, lab.examples, self._plane(watch.grid), watch.grid)
         if watch.units:
             shape, points = (watch.units,) * lab.examples.inputs, self._plane(watch.units)
             if lab.examples.are_images:
