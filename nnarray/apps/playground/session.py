@@ -228,7 +228,7 @@ class Session:
     # --- Training ---------------------------------------------------------------------------------------------------
 
     def advance(self, seconds: float, *, watched: bool = True) -> Event | None:
-        """Train for about this long, or until a frame is due. Returns it if it is watched, or what ended the training."""
+        """Train for about this long, or until a frame is due. Returns it if it is watched, or what ended it."""
         begin = time.perf_counter()
         end = min(begin + seconds, self._due) if watched and self._due > begin else begin + seconds
         if self._owes_frame:
