@@ -91,14 +91,13 @@ class Frames:
 
     def curve(self) -> dict[str, Any]:
         """The whole curve, thinned."""
-        losses = self.lab.losses
-        every, rows = -(-len(losses) // MOST_SHOWN) or 1, -(-len(self.seen) // MOST_SHOWN) or 1
-        epochs = [*range(1, len(losses) + 1, every)]
-        self._sent, self._sent_rows = len(losses), len(self.seen)
+        rows = -(-len(self.seen) // MOST_SHOWN) or 1
+        _, every, losses = self.lab.losses.thinned(0, MOST_SHOWN)
+        self._sent, self._sent_rows = self.lab.epoch, len(self.seen)
         return {
             "type": "curve",
-            "epochs": epochs,
-            "loss": [finite(losses[epoch - 1]) for epoch in epochs],
+            "epochs": [1 + every * k for k in range(len(losses))],
+            "loss": [*map(finite, losses)],
             "seen": self.seen[::rows],
         }
 
@@ -124,15 +123,14 @@ class Frames:
 
     def _fresh(self) -> dict[str, Any]:
         """The part of the curve since the last frame."""
-        losses, begin = self.lab.losses, self._sent
-        every = -(-(len(losses) - begin) // MOST_SHOWN) or 1
+        begin, every, losses = self.lab.losses.thinned(self._sent, MOST_SHOWN)
         made = {
             "from": begin,
             "every": every,
-            "loss": [finite(loss) for loss in losses[begin::every]],
+            "loss": [*map(finite, losses)],
             "seen": self.seen[self._sent_rows :],
         }
-        self._sent, self._sent_rows = len(losses), len(self.seen)
+        self._sent, self._sent_rows = self.lab.epoch, len(self.seen)
         return made
 
     def _predictions(self) -> dict[str, Any]:
@@ -194,7 +192,7 @@ class Frames:
             task=lab.examples.task,
             epoch=lab.epoch,
             losses=lab.losses[-LATELY:],
-            first_loss=lab.losses[0] if lab.losses else 0.0,
+            first_loss=lab.losses.points[0] if lab.epoch else 0.0,
             seen=self.seen,
             gradients=self._gradients,
             passages=self._passages,

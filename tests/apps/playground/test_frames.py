@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
+from nnarray.apps.playground import columns
 from nnarray.apps.playground import session as sessions
+from nnarray.apps.playground.columns import Column, Curve
 from tests.apps.playground.test_session import one, session
 
 EPOCH, FRAME = 0.007, 0.002  # seconds that an epoch and a frame take on the clock of these tests
@@ -80,3 +82,60 @@ def test_an_answer_has_all_parts() -> None:
     learner.handle({"type": "run"})
     learner.advance(0.01)
     assert "words" in one(learner.handle({"type": "pause"}), "frame")
+
+
+# --- Memory ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_column_has_its_last_numbers() -> None:
+    column, all_ = Column(), [float(k) for k in range(3 * columns.LATELY)]
+    assert not column
+    for count, number in enumerate(all_, 1):
+        column.append(number)
+        assert (len(column), column[-1], column[count - 1]) == (count, number, number)
+        assert len(column.kept) < 2 * columns.LATELY
+    assert [*column[-20:]] == all_[-20:]
+    assert [*column[len(all_) - 9 :: 2]] == all_[-9::2]
+    assert [*column[:]] == all_[-len(column.kept) :]
+    with pytest.raises(IndexError, match="number 0 of 6144 is not kept"):
+        column[0]
+
+
+@pytest.mark.parametrize("count", [0, 1, 2048, 4096, 4097, 50_000])
+@pytest.mark.parametrize("begin", [0, 7, 4000])
+def test_a_curve_of_many_epochs_has_few_points_at_their_places(count: int, begin: int) -> None:
+    curve, begin = Curve(), min(begin, count)
+    curve.extend(map(float, range(count)))
+    first, every, numbers = curve.thinned(begin, 2000)
+    assert len(curve.points) <= columns.POINTS
+    assert begin <= first < begin + curve.every or not count
+    assert [*numbers] == [float(k) for k in range(first, count, every)]
+    assert len(numbers) <= 2001
+
+
+def test_memory_does_not_grow_with_the_epochs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(columns, "LATELY", 8)
+    monkeypatch.setattr(columns, "POINTS", 16)
+    learner = session({"data": {"n": 8}})
+    assert learner.lab._stage is None
+    for epoch in range(1, 101):
+        learner.lab.train_epoch()
+        learner.frame()
+        assert learner.lab.epoch == epoch
+    rows: dict[str, Any] = {"all": learner.lab.losses, **learner.lab._stage.history.columns}  # type: ignore[union-attr]
+    assert {*rows} == {"all", "epoch", "loss", "lr", "seconds"}
+    assert all(len(row) == 100 and len(row.kept) < 16 for row in rows.values())
+    curve = one(learner.handle({"type": "hello"}), "curve")
+    assert curve["epochs"] == [*range(1, 101, 8)]
+    monkeypatch.undo()
+    whole = session({"data": {"n": 8}})
+    for _ in range(100):
+        whole.lab.train_epoch()
+    assert curve["loss"] == pytest.approx(whole.lab.losses[::8].tolist())
+
+
+def test_a_schedule_that_looks_at_all_losses_has_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(columns, "LATELY", 4)
+    learner = session({"data": {"n": 8}, "training": {"schedule": "plateau"}})
+    learner.handle({"type": "step", "epochs": 30})
+    assert learner.lab.epoch == 30

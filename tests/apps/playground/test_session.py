@@ -6,7 +6,6 @@ import base64
 import json
 import struct
 import time
-from array import array
 from typing import Any
 
 import pytest
@@ -140,16 +139,6 @@ def test_it_says_that_the_next_step_is_prepared_first() -> None:
     learner.advance(0.001)
     learner.handle({"type": "step"})
     assert not one(learner.handle({"type": "run"}), "state")["preparing"]
-
-
-def test_an_epoch_leaves_little_memory() -> None:
-    lab = session().lab
-    for _ in range(3):
-        lab.train_epoch()
-    assert lab._stage is not None
-    rows = {"all": lab.losses, **lab._stage.history.columns}
-    assert {name: (type(row), len(row)) for name, row in rows.items()} == dict.fromkeys(rows, (array, 3))
-    assert {*rows} == {"all", "epoch", "loss", "lr", "seconds"}  # 40 bytes an epoch; in lists, they were 165
 
 
 def test_a_pace_is_kept() -> None:
