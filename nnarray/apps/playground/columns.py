@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, overload
 
 LATELY, POINTS = 2048, 4096
@@ -21,6 +21,10 @@ class Column:
 
     def __len__(self) -> int:
         return self.count
+
+    def __iter__(self) -> Iterator[float]:
+        """Those that are kept."""
+        return iter(self.kept)
 
     def append(self, number: float) -> None:
         """Add a number."""
