@@ -66,12 +66,10 @@ class Frames:
         return self._at != (self.lab.step, self.lab.batch[0])
 
     @quiet
-    def frame(self, *, running: bool) -> dict[str, Any]:
-        """What is seen now."""
+    def frame(self, *, running: bool, full: bool = True) -> dict[str, Any]:
+        """What is seen now; if not all of it is wanted, the predictions alone, which are the cheapest."""
         lab, (batch, batches) = self.lab, self.lab.batch
         self._number += 1
-        losses, rights = views.scores(lab.model, lab.examples, lab.loss)
-        self._note(losses, rights)
         made: dict[str, Any] = {
             "type": "frame",
             "number": self._number,
@@ -83,29 +81,33 @@ class Frames:
             "preparing": running and not lab.is_prepared,
             "lr": finite(lab.rate),
             "speed": self._measured(),
-            "loss": _both(losses),
-            "accuracy": _both(rights),
-            "curve": self._fresh(),
-            **self._of_network(),
+            **self._predictions(),
         }
-        made["words"] = [each.event(self.language) for each in remarks(self._sight())]
+        if full:
+            made |= {**self._scores(), **self._of_network()}
+            made["words"] = [each.event(self.language) for each in remarks(self._sight())]
         self._at = (lab.step, batch)
         return made
 
     def curve(self) -> dict[str, Any]:
         """The whole curve, thinned."""
-        losses = self.lab.losses
-        every, rows = -(-len(losses) // MOST_SHOWN) or 1, -(-len(self.seen) // MOST_SHOWN) or 1
-        epochs = [*range(1, len(losses) + 1, every)]
-        self._sent, self._sent_rows = len(losses), len(self.seen)
+        rows = -(-len(self.seen) // MOST_SHOWN) or 1
+        _, every, losses = self.lab.losses.thinned(0, MOST_SHOWN)
+        self._sent, self._sent_rows = self.lab.epoch, len(self.seen)
         return {
             "type": "curve",
-            "epochs": epochs,
-            "loss": [finite(losses[epoch - 1]) for epoch in epochs],
+            "epochs": [1 + every * k for k in range(len(losses))],
+            "loss": [*map(finite, losses)],
             "seen": self.seen[::rows],
         }
 
     # --- Parts ------------------------------------------------------------------------------------------------------
+
+    def _scores(self) -> dict[str, Any]:
+        """How good the network is, and the curves."""
+        losses, rights = views.scores(self.lab.model, self.lab.examples, self.lab.loss)
+        self._note(losses, rights)
+        return {"loss": _both(losses), "accuracy": _both(rights), "curve": self._fresh()}
 
     def _note(self, losses: dict[str, float], rights: dict[str, float]) -> None:
         """Add a row to the curve of the scores; a long one keeps every other row."""
@@ -121,23 +123,25 @@ class Frames:
 
     def _fresh(self) -> dict[str, Any]:
         """The part of the curve since the last frame."""
-        losses, begin = self.lab.losses, self._sent
-        every = -(-(len(losses) - begin) // MOST_SHOWN) or 1
+        begin, every, losses = self.lab.losses.thinned(self._sent, MOST_SHOWN)
         made = {
             "from": begin,
             "every": every,
-            "loss": [finite(loss) for loss in losses[begin::every]],
+            "loss": [*map(finite, losses)],
             "seen": self.seen[self._sent_rows :],
         }
-        self._sent, self._sent_rows = len(losses), len(self.seen)
+        self._sent, self._sent_rows = self.lab.epoch, len(self.seen)
         return made
 
+    def _predictions(self) -> dict[str, Any]:
+        """The predictions over the plane, or of the images that are shown."""
+        lab, size = self.lab, self.watch.grid
+        return {"grid": views.grid_of(lab.model, lab.examples, self._plane(size), size)} if size else {}
+
     def _of_network(self) -> dict[str, Any]:
-        """The plane, the units and the numbers of the network."""
+        """The units and the numbers of the network."""
         lab, watch, made = self.lab, self.watch, dict[str, Any]()
         names = shown_paths(lab.settings.network)
-        if watch.grid:
-            made["grid"] = views.grid_of(lab.model, lab.examples, self._plane(watch.grid), watch.grid)
         if watch.units:
             shape, points = (watch.units,) * lab.examples.inputs, self._plane(watch.units)
             if lab.examples.are_images:
@@ -188,7 +192,7 @@ class Frames:
             task=lab.examples.task,
             epoch=lab.epoch,
             losses=lab.losses[-LATELY:],
-            first_loss=lab.losses[0] if lab.losses else 0.0,
+            first_loss=lab.losses.points[0] if lab.epoch else 0.0,
             seen=self.seen,
             gradients=self._gradients,
             passages=self._passages,

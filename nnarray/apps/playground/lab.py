@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -20,6 +19,7 @@ from nnarray.apps.playground.built import (
     with_a_loss,
 )
 from nnarray.apps.playground.checking import Wrong
+from nnarray.apps.playground.columns import Column, Curve
 from nnarray.apps.playground.kept import Remembered, keep, set_number
 from nnarray.apps.playground.models import Start
 from nnarray.apps.playground.points import Examples, Given, examples
@@ -54,7 +54,7 @@ class Lab:
     loss : str
     record : Record
         What has been done since the weights were drawn.
-    losses : array of float
+    losses : Curve
         The training loss of each finished epoch, through all changes.
     """
 
@@ -62,7 +62,7 @@ class Lab:
         self.be, self.given, self.start = be, given, start
         self.table: Table | None = None
         self._has_new_table = False
-        self.record, self.losses = Record(), array("d")
+        self.record, self.losses = Record(), Curve()
         self._steps, self._stage, self._trained = 0, None, Trained(settings.training, "", 0)
         self._stages, self._memory = 0, None
         self._draw(settings, self._examples(settings))
@@ -155,8 +155,10 @@ class Lab:
                 batch_size=training.batch_size,
                 seed=seed,
             )
-            numbers: Any = {name: array("d") for name in ("epoch", "loss", "lr", "seconds")}
-            self._stage.history.columns = numbers  # which take a fifth of the memory of lists
+            numbers: Any = {name: Column() for name in ("epoch", "loss", "lr", "seconds")}
+            if training.schedule == "plateau":  # which looks at the loss of each epoch
+                numbers["loss"] = []
+            self._stage.history.columns = numbers
             self._stages += 1
             self._trained = Trained(training, self.loss, seed, [(0, rate_of(training))], earlier=earlier)
             self.record.add(self._trained)
@@ -269,7 +271,7 @@ class Lab:
         self._network, self._stage, self._stages, self._steps = network, None, 0, 0
         self._memory = None
         self._table_is_used(settings)
-        self.losses = array("d")
+        self.losses = Curve()
         self.record.begin(
             Made(made.code, settings.network.precision), self._drawn(settings, network, made, keeps=False)
         )

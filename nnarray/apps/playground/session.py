@@ -27,7 +27,9 @@ from nnarray.training.context import DivergenceError
 
 PROTOCOL = 1
 OFTEN = 5.0
-"""A frame is made only after this many times the time that it takes: so 0.8 of the time is left for the training."""
+"""A frame begins only after this many times the time that one takes: so 0.8 of the time is left for the training."""
+EARLY = 0.9
+"""The part of the time from one full frame to the next after which one is due, as frames come at some times alone."""
 PATIENCE = 5.0
 """Seconds after which a step of many epochs ends early."""
 
@@ -71,7 +73,7 @@ class Session:
         self.lab = Lab(settings or Settings(), be, given, start)
         self.frames = Frames(self.lab)
         self.language, self.version, self.running = "en", version, False
-        self._shown_at, self._trained_at, self._cost = 0.0, 0.0, 0.0
+        self._due, self._full_at, self._trained_at, self._cost = 0.0, 0.0, 0.0, 0.0
         self._sketch: list[Any] | None = None
         self._owes_frame = False
 
@@ -226,8 +228,9 @@ class Session:
     # --- Training ---------------------------------------------------------------------------------------------------
 
     def advance(self, seconds: float, *, watched: bool = True) -> Event | None:
-        """Train for about this long. Returns a frame if it is time for one and it is watched, or what ended it."""
-        end = time.perf_counter() + seconds
+        """Train for about this long, or until a frame is due. Returns it if it is watched, or what ended it."""
+        begin = time.perf_counter()
+        end = min(begin + seconds, self._due) if watched and self._due > begin else begin + seconds
         if self._owes_frame:
             return self.frame()
         try:
@@ -244,9 +247,9 @@ class Session:
         except DivergenceError as error:
             self._owes_frame = True
             return self._diverged(error)
-        wait = max(1.0 / self.frames.watch.fps, OFTEN * self._cost)
-        is_due = watched and self.frames.is_stale and time.perf_counter() - self._shown_at >= wait
-        return self.frame() if is_due else None
+        now, often = time.perf_counter(), self.frames.watch.full
+        is_due = watched and self.frames.is_stale and now >= self._due
+        return self.frame(full=often is None or now - self._full_at >= EARLY / often) if is_due else None
 
     def _is_in_time(self, end: float) -> bool:
         """Whether the next epoch begins before this time, at the pace that is wanted; waits for it."""
@@ -258,12 +261,14 @@ class Session:
         time.sleep(max(min(begin, end) - now, 0.0))
         return begin <= end
 
-    def frame(self) -> Event:
+    def frame(self, *, full: bool = True) -> Event:
         """What is seen now."""
         begun, self._owes_frame = time.perf_counter(), False
-        made = self.frames.frame(running=self.running)
-        self._shown_at = time.perf_counter()
-        self._cost += 0.2 * (self._shown_at - begun - self._cost)
+        made = self.frames.frame(running=self.running, full=full)
+        self._cost += 0.2 * (time.perf_counter() - begun - self._cost)
+        self._full_at = begun if full else self._full_at
+        # Counted from when the last one was due, not from when it came: else each slice of training adds to the wait.
+        self._due = max(self._due + max(1.0 / self.frames.watch.fps, OFTEN * self._cost), begun)
         return made
 
     # --- Events -----------------------------------------------------------------------------------------------------

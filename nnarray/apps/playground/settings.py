@@ -33,7 +33,7 @@ DIGITS = 4
 
 SEED = whole(0, 2**32 - 1)
 UNLIMITED = 100_000
-"""Epochs of a training, at most: the curve of the losses is kept whole."""
+"""Epochs of a training, at most: its script prints the loss of each."""
 
 
 def by(check: Check) -> dict[str, Check]:

@@ -37,6 +37,8 @@ class Watch:
     gradients: bool = True
     histograms: bool = False
     fps: float = 30.0
+    full: float | None = None
+    """Of these frames, how many a second have all parts; the others have the predictions alone. None for all."""
     pace: float | None = None
     """Epochs a second, at most; None for as many as there is time for."""
 
@@ -50,6 +52,7 @@ class Watch:
             "gradients": switch,
             "histograms": switch,
             "fps": number(0.2, 60.0),
+            "full": optional(number(0.2, 60.0)),
             "pace": optional(number(0.05, 1000.0)),
         }
         wanted = object_of({name: each for name, each in message.items() if name != "type"}, [*checks])

@@ -6,7 +6,7 @@ import { KERNELS } from "./editor.js";
 import { icon } from "./icons.js";
 import { areImages } from "./images.js";
 import { optionsBox } from "./options.js";
-import { emit, on, store } from "./store.js";
+import { emit, isFull, on, store } from "./store.js";
 import { t } from "./texts.js";
 
 const RATES = [0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3];
@@ -216,9 +216,9 @@ on("hello paced", () => {
   showBar();
 });
 on("settings data refused", showBar);
-on("frame", () => {
+on("frame", (frame) => {
   prepare(store.preparing);
-  showFrame();
+  if (isFull(frame)) showFrame();
 });
 on("state", (event) => {
   prepare(store.preparing);

@@ -6,7 +6,7 @@ import { histogram, lineChart } from "./charts.js";
 import { send, set } from "./connection.js";
 import { byId, h, write } from "./dom.js";
 import { buildExplain, explainShown } from "./explain.js";
-import { on, store } from "./store.js";
+import { isFull, on, store } from "./store.js";
 import { buildTake, takeShown } from "./take.js";
 import { t, textOr } from "./texts.js";
 
@@ -142,5 +142,9 @@ function buildHistograms(all) {
   }));
 }
 
-on("frame", () => { showHappening(); showInside(); });
+on("frame", (frame) => {
+  if (!isFull(frame)) return;
+  showHappening();
+  showInside();
+});
 on("state", ({ reason }) => reason === "diverged" && openTab("happening"));

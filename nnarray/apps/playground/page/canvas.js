@@ -53,23 +53,29 @@ export class Surface {
 
 const sheets = new Map();
 
-/** A small canvas of so many pixels, kept by name: an image that is then drawn larger. */
+/** A small canvas of so many pixels, kept by name and size: an image that is then drawn larger. */
 export function sheet(name, width, height) {
-  let kept = sheets.get(name);
-  if (!kept || kept.canvas.width !== width || kept.canvas.height !== height) {
+  const key = `${name} ${width} ${height}`;
+  let kept = sheets.get(key);
+  if (!kept) {
     const canvas = document.createElement("canvas");
     canvas.width = width;
     canvas.height = height;
     const context = canvas.getContext("2d");
     const image = context.createImageData(width, height);
     kept = { canvas, context, image, pixels: new Uint32Array(image.data.buffer) };
-    sheets.set(name, kept);
+    sheets.set(key, kept);
   }
   return kept;
 }
 
+let family = "";
+
 /** The font of drawings. */
-export const font = (size, weight = 400) => `${weight} ${size}px ${getComputedStyle(document.body).fontFamily}`;
+export function font(size, weight = 400) {
+  family ||= getComputedStyle(document.body).fontFamily;
+  return `${weight} ${size}px ${family}`;
+}
 
 /** Numbers for the marks of an axis: 1, 2 or 5 times a power of ten apart, about `count` of them. */
 export function ticks(low, high, count = 4) {

@@ -13,11 +13,13 @@ export function traceContour(context, values, size, level, place) {
   }
 }
 
+const NONE = [];
+
 /** Where the line crosses the edges of a cell, in columns and rows; they come in pairs. */
 function crossings(values, size, level, row, column) {
   const from = row * size + column;
-  const [a, b, c, d] = [values[from], values[from + 1], values[from + size + 1], values[from + size]].map((v) => v - level);
-  if (a > 0 === b > 0 && b > 0 === c > 0 && c > 0 === d > 0) return [];
+  const a = values[from] - level, b = values[from + 1] - level, c = values[from + size + 1] - level, d = values[from + size] - level;
+  if (a > 0 === b > 0 && b > 0 === c > 0 && c > 0 === d > 0) return NONE;
   const points = [];
   if (a > 0 !== b > 0) points.push([column + a / (a - b), row]);
   if (b > 0 !== c > 0) points.push([column + 1, row + b / (b - c)]);

@@ -13,7 +13,7 @@ import { emit, on, store } from "./store.js";
 import { chooseLanguage, language, languages, t } from "./texts.js";
 import { buildTours } from "./tours.js";
 
-const FRAMES = { grid: 64, units: 20, histograms: false, gradients: true, fps: 30 };
+const FRAMES = { grid: 64, units: 20, histograms: false, gradients: true, fps: 32, full: 10 };
 
 /** Build everything in the language that is chosen; what is known stays. */
 function build() {

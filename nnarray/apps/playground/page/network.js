@@ -9,7 +9,7 @@ import { editLayer, editNeuron, closeEditor, refreshEditor } from "./editor.js";
 import { areImages, drawFilter } from "./images.js";
 import { layoutOf, leastHeight, lineAt, lineOf, trace } from "./layout.js";
 import { drawMap, inputsOf, namesOf } from "./maps.js";
-import { emit, on, store } from "./store.js";
+import { emit, isFull, on, store } from "./store.js";
 import { t } from "./texts.js";
 
 const parts = {};
@@ -337,7 +337,8 @@ function drawNames(context, k, j, x, y) {
 
 const short = (text) => (text.length > 8 ? `${text.slice(0, 7)}…` : text.replace(/^x(\d)$/, (_, d) => `x${"₀₁₂"[d] ?? d}`));
 
-on("frame settings data probe", showNetwork);
+on("settings data probe", showNetwork);
+on("frame", (frame) => isFull(frame) && showNetwork());
 
 /** What the picture as SVG needs. */
 export const drawing = () => ({ surface: parts.surface, layout });

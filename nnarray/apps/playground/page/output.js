@@ -10,7 +10,7 @@ import { areImages, chooseImage, imageAt, imagesAcross, predicted, probabilities
 import { inputsOf } from "./maps.js";
 import { neuronName } from "./network.js";
 import { axes, drawPlot, ranges } from "./plot.js";
-import { emit, on, store } from "./store.js";
+import { emit, isFull, on, store } from "./store.js";
 import { swatch } from "./swatch.js";
 import { t } from "./texts.js";
 
@@ -226,7 +226,8 @@ export function showOutput() {
   showFrame();
 }
 
-on("frame curve", showFrame);
+on("frame", (frame) => (isFull(frame) ? showFrame() : redraw(parts.surface)));
+on("curve", showFrame);
 on("data", showOutput);
 on("probe", () => {
   if (!cursor) store.probe = null; // an answer that comes after the pointer has left

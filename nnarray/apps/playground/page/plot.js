@@ -24,7 +24,7 @@ export function ranges() {
 /** The positions of the axes in a canvas of this size, and back. */
 export function axes(width, height) {
   const [[x0, x1], [y0, y1]] = ranges();
-  const w = width - LEFT - RIGHT, tall = height - TOP - BOTTOM;
+  const w = Math.round(width - LEFT - RIGHT), tall = Math.round(height - TOP - BOTTOM); // whole pixels, which are clipped fast
   return {
     w, tall,
     x: (v) => LEFT + ((v - x0) / (x1 - x0)) * w,
@@ -46,7 +46,7 @@ export function drawPlot(context, width, height, shown, cursor) {
   context.fillStyle = colors.zero;
   context.fillRect(LEFT, TOP, at.w, at.tall);
   if (inputsOf() === 2) drawPlane(context, at, shown.hard);
-  drawExamples(context, at, shown.test);
+  drawKept(context, at, width, height, shown.test);
   if (inputsOf() === 1) drawCurves(context, at); // over the points, which would hide them
   if (cursor) drawCursor(context, at, cursor);
   context.restore();
@@ -58,7 +58,7 @@ function drawPlane(context, at, hard) {
   if (hovered) return drawHovered(context, at, 0.68);
   if (!frame?.grid?.numbers) return undefined;
   context.imageSmoothingEnabled = !hard;
-  context.imageSmoothingQuality = "high";
+  context.imageSmoothingQuality = "low";
   const size = frame.grid.shape.at(-1), halfX = at.w / (size - 1) / 2, halfY = at.tall / (size - 1) / 2;
   context.drawImage(planeOf(frame.grid, hard), LEFT - halfX, TOP - halfY, at.w + 2 * halfX, at.tall + 2 * halfY); // its outer pixels are on the edges
   drawBoundary(context, at, frame.grid);
@@ -142,6 +142,25 @@ function drawHovered(context, at, alpha) {
   context.globalAlpha = alpha;
   drawMap(context, hovered.layer, hovered.unit, LEFT, TOP, at.w, at.tall);
   context.globalAlpha = 1;
+}
+
+const layer = document.createElement("canvas");
+let keptFor = [];
+
+/** Draw the examples: as an image that is kept as long as they look the same. */
+function drawKept(context, at, width, height, withTest) {
+  const { canvas } = context, now = [store.data, store.sketch, store.explained, withTest, canvas.width, canvas.height, width, height, colors.card, colors.ink];
+  if (now.some((each, k) => each !== keptFor[k])) {
+    Object.assign(layer, { width: canvas.width, height: canvas.height });
+    const own = layer.getContext("2d");
+    own.setTransform(context.getTransform());
+    drawExamples(own, at, withTest);
+    keptFor = now;
+  }
+  context.save();
+  context.resetTransform();
+  context.drawImage(layer, 0, 0);
+  context.restore();
 }
 
 function drawExamples(context, at, withTest) {

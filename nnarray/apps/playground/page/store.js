@@ -42,6 +42,9 @@ const KEPT = {
   table: (event) => { store.table = event; },
 };
 
+/** Whether a frame has all parts, and not the predictions alone. */
+export const isFull = (frame) => Boolean(frame?.words);
+
 /** Take an event in, and then call what listens to its kind. */
 export function apply(event) {
   if (event.type === "frame" && event.number <= store.frame?.number) return; // one that was overtaken
