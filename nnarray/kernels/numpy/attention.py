@@ -47,9 +47,10 @@ class _Calls:
         dweights *= scale
 
 
-def _loops(q: Any, k: Any, v: Any, kept: Any) -> Any:
+def _loops(q: Any, k: Any, v: Any, kept: Any, mask: Any) -> Any:
     """The compiled loops, if they pay; None if the definition computes."""
-    if kept is not None or not q.dtype == k.dtype == v.dtype or q.dtype.itemsize < 4 or 0 in (q.size, k.size):
+    texts = mask is not None and mask.dtype != bool
+    if texts or kept is not None or not q.dtype == k.dtype == v.dtype or q.dtype.itemsize < 4 or 0 in (q.size, k.size):
         return None
     weights = math.prod(q.shape[:3]) * k.shape[2]
     return (numba_pieces("attention") if weights >= MANY and q.dtype == np.float32 else None) or _Calls
@@ -94,7 +95,7 @@ def attention(
     q: Any, k: Any, v: Any, mask: Any, kept: Any, *, causal: bool = False, first: Any = 0, rate: float = 0.0
 ) -> Any:
     """With compiled loops between the products, where they are installed."""
-    loops = _loops(q, k, v, kept)
+    loops = _loops(q, k, v, kept, mask)
     if loops is None:
         return kernels.attention.definition(q, k, v, mask, kept, causal=causal, first=first, rate=rate)
     y, normaliser = _empty(q), np.empty(q.shape[:3], q.dtype)
@@ -127,7 +128,7 @@ def attention_pullback(
     rate: float = 0.0,
 ) -> Any:
     """With compiled loops between the products, where they are installed."""
-    loops = _loops(q, k, v, kept)
+    loops = _loops(q, k, v, kept, mask)
     if loops is None or dy.dtype != q.dtype:
         return kernels.attention_pullback.definition(dy, q, k, v, y, normaliser, mask, kept, causal=causal, rate=rate)
     scale, groups = 1.0 / math.sqrt(q.shape[3]), k.shape[1]
