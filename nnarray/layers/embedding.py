@@ -36,7 +36,7 @@ class Embedding(Layer):
         that layers such as `GlobalAvgPool` leave them out.
     separator : int, optional
         The integer that ends a text, if rows have several texts, as of `nn.text.packed(end=)`. Then attention reads
-        within a text only, and its positions begin anew. Not with `padding_index`.
+        within a text only, and its positions begin at 0. Not with `padding_index`.
     init : str or Initializer, optional
         The initial values of W; normal with standard deviation 1 if None.
 

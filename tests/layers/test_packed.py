@@ -1,4 +1,4 @@
-"""Several texts in one row: attention stays within each, and its positions begin anew."""
+"""Several texts in one row: attention stays within each, and its positions begin at 0."""
 
 from __future__ import annotations
 
