@@ -82,7 +82,7 @@ def cosines(got: np.ndarray, want: np.ndarray) -> np.ndarray:
 
 def main(
     count: Annotated[int, typer.Option(min=1, help="The number of sentences.")] = 1000,
-    length: Annotated[int, typer.Option(min=2, help="Longer sentences are cut to so many tokens.")] = 64,
+    length: Annotated[int, typer.Option(min=2, help="Longer sentences are cut to so many tokens.")] = 32,
 ) -> None:
     """Print how far the vectors of each backend are from those of the transcription."""
     if not os.path.exists("/dev/nvidiactl"):

@@ -10,6 +10,7 @@ from nnarray.backends import namespace
 from nnarray.functional.layout import Layout
 from nnarray.layers.base import Context, Layer, Out
 from nnarray.layers.containers import MASK_LEFT
+from nnarray.layers.kinds import of_texts
 from nnarray.losses import Loss
 from nnarray.random import Key
 from nnarray.typing import Array, Tree
@@ -112,7 +113,7 @@ def loss_and_gradients(
     """
     ctx = Context(training, wiring.state.tree(state), input_gradient, root=key, path=(step,), once=True)
     out: Out = wiring.network.forward(tree, x, ctx)
-    if out.mask is not None:
+    if out.mask is not None and not of_texts(out.mask):
         raise ValueError(f"the network ends with a mask. {MASK_LEFT}")
     value, dy = loss.of_prepared(out.y, target, weights)
     dheads: list[Array] = []

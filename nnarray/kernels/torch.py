@@ -497,8 +497,10 @@ _flash = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
 _flash_back = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
 
 
-def _is_flash(q: Any, k: Any, v: Any, kept: Any, first: Any) -> bool:
+def _is_flash(q: Any, k: Any, v: Any, kept: Any, first: Any, mask: Any) -> bool:
     """Whether PyTorch has this attention on the host."""
+    if mask is not None and mask.dtype != torch.bool:  # the texts of a row
+        return False
     alike = q.dtype == k.dtype == v.dtype and isinstance(first, int)
     return alike and kept is None and q.numel() > 0 and k.numel() > 0 and _is_plain(q, k, v)
 
@@ -521,7 +523,7 @@ def attention(
     q: Any, k: Any, v: Any, mask: Any, kept: Any, *, causal: bool = False, first: Any = 0, rate: float = 0.0
 ) -> Any:
     """On the host PyTorch's own, whose queries begin with the first key if it is causal."""
-    if not _is_flash(q, k, v, kept, first) or (causal and first != 0):
+    if not _is_flash(q, k, v, kept, first, mask) or (causal and first != 0):
         return kernels.attention.definition(q, k, v, mask, kept, causal=causal, first=first, rate=rate)
     q, k, v = (_laid_out(x, q.shape[1]) for x in (q, k, v))
     return tuple(_flash(q, k, v, 0.0, causal, attn_mask=_hidden(mask, q)))
@@ -542,7 +544,7 @@ def attention_pullback(
     rate: float = 0.0,
 ) -> Any:
     """On the host PyTorch's own."""
-    if not (_is_flash(q, k, v, kept, 0) and _is_plain(dy, y, normaliser) and normaliser.dtype == q.dtype):
+    if not (_is_flash(q, k, v, kept, 0, mask) and _is_plain(dy, y, normaliser) and normaliser.dtype == q.dtype):
         return kernels.attention_pullback.definition(dy, q, k, v, y, normaliser, mask, kept, causal=causal, rate=rate)
     groups, heads = k.shape[1], q.shape[1]
     dy, q, k, v, y = (_laid_out(x, heads) for x in (dy, q, k, v, y))

@@ -29,7 +29,8 @@ class MultiHeadAttention(Layer):
     x, y: (batch, positions, features)  Q: (batch, heads, positions, size)  K, V: (batch, kv_heads, positions, size)
     W: (features, (heads + 2 kv_heads) size)  O: (heads size, features), with size = features / heads
 
-    Masked positions are not read. A query that sees no key gets zeros, and so y = o.
+    Masked positions are not read. A query that sees no key gets zeros, and so y = o. If a row has several texts
+    (`Embedding(separator=)`), each position only reads from its own text.
 
     Parameters
     ----------
@@ -73,6 +74,7 @@ class MultiHeadAttention(Layer):
     family = "attention"
     drawn_as = "attention"
     masking = "use"
+    reads_texts = True
 
     heads: int
     _: KW_ONLY
@@ -193,7 +195,8 @@ class MultiHeadAttention(Layer):
         if self.rotary is None:
             return _unchanged, _unchanged
         xp = namespace(x)
-        angle = angles(x.shape[1], ctx.position, x.shape[2] // self.heads, self.rotary, x)
+        angle = angles(x, ctx, x.shape[2] // self.heads, self.rotary)
+        angle = angle if angle.ndim == 2 else angle[:, None, :, :]
         cosine, sine = xp.cos(angle), xp.sin(angle)
         return lambda part: kernels.rotated(part, cosine, sine), lambda part: kernels.rotated(part, cosine, -sine)
 

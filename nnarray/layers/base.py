@@ -156,6 +156,10 @@ class Layer:
     """How it treats masked inputs. "refuse": raise an error. "keep": pass the mask on, for layers that treat each
     position by itself. "use": read `ctx.mask`, and return the remaining mask in `Out`."""
 
+    reads_texts: ClassVar[bool] = False
+    """With masking = "use": whether it takes a mask of integers too, which say to which text of a row each position
+    belongs."""
+
     def __init_subclass__(cls, **settings: Any) -> None:
         super().__init_subclass__(**settings)
         if "forward" in vars(cls) and not cls.__module__.startswith("nnarray."):

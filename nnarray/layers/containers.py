@@ -13,7 +13,7 @@ from nnarray.backends import namespace
 from nnarray.checks import numbers_of_python, real
 from nnarray.layers.activations import Activation, Function, activation, bare, kept_activation
 from nnarray.layers.base import Context, Head, Layer, Out, Pullback, gradients_of, is_ours, outputs_of, settle
-from nnarray.layers.kinds import REAL, Takes, both, same_kind, words
+from nnarray.layers.kinds import REAL, Takes, both, of_texts, same_kind, words
 from nnarray.names import shown
 from nnarray.typing import Array, Shape, Tree
 
@@ -44,6 +44,7 @@ class Composite(Layer):
     """
 
     masking = "use"
+    reads_texts = True
 
     layers: tuple[Layer, ...]
     names: tuple[str, ...]
@@ -158,6 +159,10 @@ MASK_OF_FEATURES = (
     "the mask covers its features, the last axis of its inputs, but it would use all of them. Pass a mask of "
     "positions, without that axis, or put nn.Flatten before it, which sets masked entries to 0."
 )
+NO_TEXTS = (
+    "its inputs have several texts in a row, and it would mix them. Leave out separator, and give each text a row of "
+    "its own: nn.text.padded, with padding_index."
+)
 MASK_LEFT = (
     "The loss would include masked positions. Add a layer that uses the mask, such as nn.GlobalAvgPool or "
     "nn.Flatten, or leave out padding_index and nn.Masked."
@@ -197,6 +202,8 @@ class _Passed:
             raise ValueError(f"{self._label(name)}: {NO_MASK}")
         if mask is not None and layer.masking == "keep" and mask.ndim == x.ndim:
             raise ValueError(f"{self._label(name)}: {MASK_OF_FEATURES}")
+        if of_texts(mask) and layer.masking == "use" and not layer.reads_texts:
+            raise ValueError(f"{self._label(name)}: {NO_TEXTS}")
         inner, ctx = params.get(name, {}), self.ctx.child(name, input_gradient=input_gradient, mask=mask)
         if is_ours(layer):
             y, pullback, state, heads, left, cache = layer.forward(inner, x, ctx)

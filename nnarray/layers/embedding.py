@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import reduce
 from typing import Any
 
@@ -12,6 +12,7 @@ from nnarray.checks import integer
 from nnarray.layers.base import Context, Layer, Out, Param, settle
 from nnarray.layers.initializers import Initializer, Normal, RowOfZeros, initializer, kept_initializer
 from nnarray.layers.kinds import Kind, both
+from nnarray.layers.positions import earlier
 from nnarray.typing import Array, Shape, Tree
 
 
@@ -33,13 +34,16 @@ class Embedding(Layer):
     padding_index : int, optional
         The integer that pads examples to equal length. Its vector is always 0, and its positions are masked, so
         that layers such as `GlobalAvgPool` leave them out.
+    separator : int, optional
+        The integer that ends a text, if rows have several texts, as of `nn.text.packed(end=)`. Then attention reads
+        within a text only, and its positions begin at 0. Not with `padding_index`.
     init : str or Initializer, optional
         The initial values of W; normal with standard deviation 1 if None.
 
     Raises
     ------
     ValueError
-        If `count` or `size` is below 1, or `padding_index` is not one of the integers.
+        If `count` or `size` is below 1, or `padding_index` or `separator` is not one of the integers.
 
     References
     ----------
@@ -61,6 +65,7 @@ class Embedding(Layer):
     count: int
     size: int
     padding_index: int | None = None
+    separator: int | None = field(default=None, kw_only=True)
     init: str | Initializer | None = None
 
     def __post_init__(self) -> None:
@@ -68,9 +73,13 @@ class Embedding(Layer):
         integer(self.count, "Embedding count", 1, usual=1000)
         integer(self.size, "Embedding size", 1, usual=16)
         settle(self, init=self.init and kept_initializer(self.init))
-        if self.padding_index is not None and integer(self.padding_index, "padding_index", 0, usual=0) >= self.count:
+        for name, value in (("padding_index", self.padding_index), ("separator", self.separator)):
+            if value is not None and integer(value, name, 0, usual=0) >= self.count:
+                raise ValueError(f"{name} must be below count, {self.count}; got {value}. It is one of the integers.")
+        if None not in (self.padding_index, self.separator):
             raise ValueError(
-                f"padding_index must be below count, {self.count}; got {self.padding_index}. It is one of the integers."
+                "padding_index and separator cannot be together. Leave out padding_index: padding behind the last "
+                "separator is a text of its own, and nn.losses.CrossEntropy(ignore_index=) leaves it out."
             )
 
     @property
@@ -86,6 +95,11 @@ class Embedding(Layer):
 
     def initial_cache(self, shape: Shape, length: int) -> dict[str, Any]:
         """None: each position is looked up by itself."""
+        if self.separator is not None:
+            raise ValueError(
+                "with a separator, positions of earlier texts in a row must be known at once, so that its network "
+                "cannot continue a sequence. Copy the parameters into a network without separator."
+            )
         return {}
 
     def out_shape(self, shape: Shape) -> Shape:
@@ -104,12 +118,18 @@ class Embedding(Layer):
             rows = namespace(dy).reshape(_where(counts, dy), (-1, self.size))
             return None, {"weight": kernels.scatter_add(rows, namespace(x).reshape(x, (-1,)), count=self.count)}
 
-        masks = [mask for mask in (counts, ctx.mask) if mask is not None]
+        masks = [mask for mask in (counts, self._texts(x), ctx.mask) if mask is not None]
         return Out(_where(counts, y), pullback, mask=reduce(both, masks) if masks else None)
 
     def _counts(self, x: Array) -> Any:
         """True at the positions without padding; None if there is no padding_index."""
         return None if self.padding_index is None else x != self.padding_index
+
+    def _texts(self, x: Array) -> Any:
+        """The number of each position's text, shape (batch, positions); None if there is no separator."""
+        if self.separator is None:
+            return None
+        return earlier((x == self.separator)[:, None, :])  # a separator belongs to the text that it ends
 
 
 def _where(counts: Any, y: Array) -> Array:

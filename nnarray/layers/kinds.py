@@ -121,9 +121,21 @@ def example_of(x: Any) -> Any:
 
 def both(one: Array, other: Array) -> Array:
     """True where two masks are true; a mask with fewer axes is repeated along the others."""
+    if one is other:  # which has passed through several branches
+        return one
+    if of_texts(one) or of_texts(other):
+        raise ValueError(
+            "a mask of padding and the texts of packed rows cannot be joined. Leave out padding_index and nn.Masked, "
+            "or separator: padding behind the last separator is a text of its own."
+        )
     xp, axes = namespace(one), max(one.ndim, other.ndim)
     one, other = (xp.reshape(each, (*each.shape, *[1] * (axes - each.ndim))) for each in (one, other))
     return xp.logical_and(one, other)
+
+
+def of_texts(mask: Any) -> bool:
+    """Whether a mask says to which text of its row each position belongs: integers, shape (batch, positions)."""
+    return mask is not None and namespace(mask).isdtype(mask.dtype, "integral")
 
 
 def words(takes: Takes) -> str:

@@ -12,6 +12,7 @@ from nnarray.checks import above_zero, integer
 from nnarray.kernels.standard.numerics import at_least_float32_dtype, sum_of_rows
 from nnarray.layers.base import Context, Layer, Out, Param, settle
 from nnarray.layers.initializers import Initializer, Normal, initializer, kept_initializer
+from nnarray.layers.kinds import of_texts
 from nnarray.typing import Array, Shape, Tree
 
 
@@ -100,6 +101,8 @@ class LearnedPositions(Layer):
         """The sum; the pullback adds up dy over the batch for each position."""
         weight, count = params["weight"], x.shape[1]
         self._refuse_longer(count, weight.shape)
+        if of_texts(ctx.mask):
+            return _looked_up(weight, x, positions_within(ctx.mask))
         first = ctx.position
         rows = weight[first : first + count, :] if isinstance(first, int) else kernels.block(weight, first, count=count)
 
@@ -111,13 +114,43 @@ class LearnedPositions(Layer):
         return Out(x + rows, pullback)
 
 
-def angles(count: int, first: Any, size: int, base: float, like: Array) -> Array:
-    """t / base^(2 i / size) for the positions t from `first` on and i < size / 2; shape (count, size / 2)."""
-    xp, device = namespace(like), device_of(like)
-    dtype = at_least_float32_dtype(xp, like.dtype)
-    t = xp.astype(xp.arange(count, device=device) + first, dtype)
+def _looked_up(weight: Array, x: Array, positions: Any) -> Out:
+    """x + P_t with the positions t of each row."""
+
+    def pullback(dy: Array) -> tuple[Array, Tree]:
+        xp = namespace(dy)
+        rows, flat = xp.reshape(dy, (-1, dy.shape[2])), xp.reshape(positions, (-1,))
+        return dy, {"weight": kernels.scatter_add(rows, flat, count=weight.shape[0])}
+
+    return Out(x + kernels.lookup(weight, positions), pullback)
+
+
+def positions_within(texts: Any) -> Any:
+    """The positions within the texts of packed rows, from 0 on: how many earlier ones belong to the same text.
+
+    texts, and the result: integers, shape (batch, positions)
+    """
+    return earlier(texts[:, :, None] == texts[:, None, :])
+
+
+def earlier(which: Any) -> Any:
+    """How many earlier positions of each are true, shape (batch, positions), of (batch, positions or 1, positions)."""
+    xp = namespace(which)
+    t = xp.arange(which.shape[2], device=device_of(which))
+    return xp.sum(xp.astype(xp.logical_and(which, t[:, None] > t[None, :]), xp.int32), axis=2, dtype=xp.int32)
+
+
+def angles(x: Array, ctx: Context, size: int, base: float) -> Array:
+    """t / base^(2 i / size) for the positions t of x, and i < size / 2.
+
+    Shape (count, size / 2), or (batch, count, size / 2) if rows have several texts.
+    """
+    xp, device = namespace(x), device_of(x)
+    dtype = at_least_float32_dtype(xp, x.dtype)
+    counted = positions_within(ctx.mask) if of_texts(ctx.mask) else xp.arange(x.shape[1], device=device) + ctx.position
+    t = xp.astype(counted, dtype)
     powers = xp.astype(xp.arange((size + 1) // 2, device=device), dtype) * (-2.0 * math.log(base) / size)
-    return t[:, None] * xp.exp(powers)[None, :]
+    return t[..., None] * xp.exp(powers)
 
 
 @dataclass(frozen=True)
@@ -158,8 +191,9 @@ class SinusoidalPositions(Layer):
 
     def forward(self, params: Tree, x: Array, ctx: Context) -> Out:
         """The sum; the pullback returns dy."""
-        xp, (_, count, size) = namespace(x), x.shape
-        angle = angles(count, ctx.position, size, self.base, x)
+        xp, size = namespace(x), x.shape[2]
+        angle = angles(x, ctx, size, self.base)
         pairs = xp.stack([xp.sin(angle), xp.cos(angle)], axis=-1)
-        rows = xp.reshape(pairs, (count, -1))[:, :size]  # of an odd number of features, the last cosine is left out
+        flat = xp.reshape(pairs, (*angle.shape[:-1], -1))
+        rows = flat[..., :size]  # of an odd number of features, the last cosine is left out
         return Out(x + xp.astype(rows, x.dtype, copy=False), lambda dy: (dy, {}))

@@ -79,6 +79,7 @@ class TransformerBlock(Layer):
     family = "row"
     drawn_as = "transformer block"
     masking = "use"
+    reads_texts = True
 
     size: int
     heads: int

@@ -22,6 +22,11 @@ class Wrapped(Layer):
         return self.inner.masking
 
     @property
+    def reads_texts(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """As the wrapped layer."""
+        return self.inner.reads_texts
+
+    @property
     def takes(self) -> Takes:
         """The kind of inputs of the wrapped layer."""
         return self.inner.takes

@@ -30,6 +30,7 @@ def gpt(
     activation: str = "gelu",
     bias: bool = True,
     tied: bool = True,
+    separator: int | None = None,
     dropout: float = 0.0,
     init: str | Initializer | None = None,
 ) -> Network:
@@ -54,6 +55,8 @@ def gpt(
         As for `TransformerBlock`. With `rotary`, no positions are learned.
     tied : bool
         Whether the scores are products with the vectors of the embedding. Otherwise, they have weights of their own.
+    separator : int, optional
+        As for `Embedding`: the token that ends a text, if rows have several texts.
     dropout : float
         The rate of dropout after the embedding and in each block.
     init : str or Initializer, optional
@@ -83,7 +86,7 @@ def gpt(
         raise ValueError(
             "length is that of learned positions, which a model with rotary positions has not. Leave it out."
         )
-    tokens = Embedding(vocabulary, size, init=drawn, name="tokens")
+    tokens = Embedding(vocabulary, size, separator=separator, init=drawn, name="tokens")
     inner: list[Layer] = [] if rotary is not None else [LearnedPositions(length, init=drawn, name="positions")]
     inner += [Dropout(dropout, name="dropout")] if dropout else []
     inner += [TransformerBlock(size, heads, causal=True, **settings, name=str(i)) for i in range(layers)]

@@ -183,4 +183,8 @@ def write(path: Path, made: dict[str, np.ndarray], texts: Mapping[str, str]) -> 
         refuse_non_finite(x, f"entry {key!r}", "Repair the model first; nothing was written.")  # pyright: ignore[reportArgumentType]
     replace(path / "model.safetensors", lambda part: fill(part, made, {"format": "pt"}))
     for name, text in texts.items():
-        replace(path / name, partial(Path.write_text, data=text, encoding="utf-8", newline="\n"))
+        replace(path / name, partial(_write, text))
+
+
+def _write(text: str, part: Path) -> None:
+    part.write_text(text, encoding="utf-8", newline="\n")

@@ -80,6 +80,8 @@ def packed(
 ) -> Batch:
     """Sequences one behind the other, in rows of equal length: little is padding, and long ones go over several rows.
 
+    With `nn.Embedding(separator=end)`, attention stays within each sequence.
+
     Parameters
     ----------
     sequences : iterable of sequences of int

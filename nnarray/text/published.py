@@ -119,7 +119,8 @@ def _pieces_of_json(file: Path, whole: Mapping[str, Any], model: Mapping[str, An
     _require(file, _part(whole, "pre_tokenizer"), "pre_tokenizer", type=("BertPreTokenizer",))
     usual = {"unk_token": (UNKNOWN,), "continuing_subword_prefix": ("##",), "max_input_chars_per_word": (LONGEST,)}
     _require(file, model, "model", **usual)
-    settings = {"lower": normalizer.get("lowercase", True), "strip_accents": normalizer.get("strip_accents")}
+    settings: dict[str, Any] = {"lower": normalizer.get("lowercase", True)}
+    settings |= {"strip_accents": normalizer.get("strip_accents")}
     return WordPieceTokenizer(_vocabulary(file, whole, model), ends=_has_ends(file, whole), **settings)
 
 

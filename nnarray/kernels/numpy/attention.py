@@ -16,8 +16,10 @@ ENTRIES = 2**18  # weights at a time: they stay in the cache between the product
 MANY = 4096  # weights from which compiled loops pay
 
 
-def _by_calls(q: Any, k: Any, v: Any, kept: Any) -> bool:
+def _by_calls(q: Any, k: Any, v: Any, kept: Any, mask: Any) -> bool:
     """Whether NumPy's calls pay; else the definition computes."""
+    if mask is not None and mask.dtype != bool:  # numbers of texts, not truth values
+        return False
     return kept is None and q.dtype == k.dtype == v.dtype and q.dtype.itemsize >= 4 and 0 not in (q.size, k.size)
 
 
@@ -84,7 +86,7 @@ def attention(
     q: Any, k: Any, v: Any, mask: Any, kept: Any, *, causal: bool = False, first: Any = 0, rate: float = 0.0
 ) -> Any:
     """In compiled loops, where they are installed and pay."""
-    if not _by_calls(q, k, v, kept):
+    if not _by_calls(q, k, v, kept, mask):
         return kernels.attention.definition(q, k, v, mask, kept, causal=causal, first=first, rate=rate)
     loops = _loops(q, k, v)
     if loops:
@@ -119,7 +121,7 @@ def attention_pullback(
     rate: float = 0.0,
 ) -> Any:
     """In compiled loops, where they are installed and pay."""
-    if not _by_calls(q, k, v, kept) or dy.dtype != q.dtype:
+    if not _by_calls(q, k, v, kept, mask) or dy.dtype != q.dtype:
         return kernels.attention_pullback.definition(dy, q, k, v, y, normaliser, mask, kept, causal=causal, rate=rate)
     loops = _loops(q, k, v, y, dy, normaliser)
     if loops:

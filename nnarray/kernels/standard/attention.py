@@ -36,8 +36,9 @@ def attention(
     q : array, shape (batch, heads, queries, size)
     k, v : array, shape (batch, heads / groups, keys, size)
         Each group of heads shares keys and values [2]_.
-    mask : array of bool, shape (batch, keys), or None
-        False at keys that no query sees.
+    mask : array of bool or of integers, shape (batch, keys), or None
+        False at keys that no query sees. Integers say to which text of a row each position belongs: a query only sees
+        the keys of its own text. Then there are as many queries as keys.
     kept : array of bool, shape (batch, heads, queries, keys), or None
         The weights that dropout keeps; they are divided by 1 - rate.
     causal : bool
@@ -168,7 +169,10 @@ def _scores(q: Array, k: Array, mask: Array | None, rows: slice, causal: bool, f
     xp, device = namespace(q), device_of(q)
     part = at_least_float32(q[:, :, rows, :]) * (1.0 / math.sqrt(q.shape[3]))
     scores = _matmul(_grouped(part, k.shape[1]), _transposed(at_least_float32(k)))
-    seen = None if mask is None else mask[:, None, None, None, :]
+    seen: Any = None
+    if mask is not None:
+        seen = mask[:, None, None, None, :]
+        seen = seen if xp.isdtype(mask.dtype, "bool") else seen == mask[:, None, None, rows, None]
     if causal:
         before = first if isinstance(first, int) else whole(first)
         last = xp.arange(rows.start, rows.stop, device=device) + before
@@ -194,7 +198,7 @@ def rotated(x: Array, cosine: Array, sine: Array) -> Array:
     Parameters
     ----------
     x : array, shape (..., positions, size), with an even size
-    cosine, sine : array, shape (positions, size / 2), at least float32
+    cosine, sine : array, shape (positions, size / 2), or with axes of the batch and of heads, at least float32
 
     References
     ----------
