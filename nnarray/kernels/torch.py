@@ -489,8 +489,8 @@ def affine(x: Any, weight: Any, bias: Any) -> Any:
     if x.ndim < 3 or not _is_plain(x, weight, *(() if bias is None else (bias,))):
         return kernels.affine.definition(x, weight, bias)
     if x.numel() == x.shape[-1] and x.dtype == torch.float32 and numba_pieces("row"):
-        given = (None if each is None else each.detach().numpy() for each in (x, weight, bias))
-        return torch.from_numpy(kernels.affine(*given))
+        row, weights = x.detach().numpy(), weight.detach().numpy()
+        return torch.from_numpy(kernels.affine(row, weights, None if bias is None else bias.detach().numpy()))
     if bias is None:
         return kernels.affine.definition(x, weight, bias)
     return torch.addmm(bias, x.reshape(-1, x.shape[-1]), weight).reshape(*x.shape[:-1], weight.shape[1])
