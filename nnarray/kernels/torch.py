@@ -482,13 +482,16 @@ _register("silu", torch.nn.functional.silu, torch.ops.aten.silu_backward)
 
 @kernels.affine.fast("torch")
 def affine(x: Any, weight: Any, bias: Any) -> Any:
-    """The bias of sequences added by the product; of one row with many vectors in NumPy's memory, where loops are.
+    """The bias of sequences added by the product; that of one position by compiled loops, if there are any.
 
     Of a matrix x it stays x W + b to the last digit, as a reader may write it.
     """
-    if bias is None and x.numel() == x.shape[-1] and weight.stride(0) == 1 and _is_plain(x, weight):
-        return torch.from_numpy(kernels.affine(x.detach().numpy(), weight.detach().numpy(), None))
-    if bias is None or x.ndim < 3 or not _is_plain(x, weight, bias):
+    if x.ndim < 3 or not _is_plain(x, weight, *(() if bias is None else (bias,))):
+        return kernels.affine.definition(x, weight, bias)
+    if x.numel() == x.shape[-1] and x.dtype == torch.float32 and numba_pieces("row"):
+        row, weights = x.detach().numpy(), weight.detach().numpy()
+        return torch.from_numpy(kernels.affine(row, weights, None if bias is None else bias.detach().numpy()))
+    if bias is None:
         return kernels.affine.definition(x, weight, bias)
     return torch.addmm(bias, x.reshape(-1, x.shape[-1]), weight).reshape(*x.shape[:-1], weight.shape[1])
 

@@ -398,3 +398,22 @@ def test_messages_name_the_backend_of_the_model(be: nn.Backend) -> None:
         code = re.search(says, str(caught.value))
         assert code is not None
         assert model.predict(eval(code[1], {"nn": nn, "X": given})).shape == (1, 2)
+
+
+@pytest.mark.parametrize("count", [10, 2**21])
+def test_a_copy_is_equal_and_of_its_own_whatever_its_size(be, count):
+    x = be.asarray(np.arange(count, dtype=np.float32))
+    y = backends.copy(x)
+    assert nn.namespace(y) is nn.namespace(x)
+    assert y is not x
+    assert np.array_equal(be.to_numpy(y), be.to_numpy(x))
+
+
+@pytest.mark.parametrize("count", [10, 2**21])
+def test_a_copy_of_a_tensor_is_not_changed_with_it_and_records_nothing(count):
+    x = torch.arange(count, dtype=torch.float32).requires_grad_()
+    y = backends.copy(x)
+    assert not y.requires_grad
+    x.data[0] = 7.0
+    assert y[0] == 0.0
+    assert not y.is_inference()

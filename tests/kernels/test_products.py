@@ -69,3 +69,30 @@ def test_nan_and_infinity_stay_where_they_are():
     assert np.isnan(y[7]).all()
     assert not np.isfinite(y[9]).any()
     assert np.isfinite(np.delete(y, [7, 9], axis=0)).all()
+
+
+@pytest.mark.parametrize("turned", [False, True], ids=["as it lies", "transposed"])
+@pytest.mark.parametrize(("inner", "units"), [(768, 769), (3001, 100), (3, 100_000)], ids=str)
+def test_one_row_is_that_of_the_definition(inner, units, turned, monkeypatch):
+    from nnarray.kernels import threads
+    from nnarray.kernels.numba import row
+
+    x, weight, bias = drawn((1, 1, inner)), drawn((inner, units), 1), drawn((units,), 2)
+    weight = np.ascontiguousarray(weight.T).T if turned else weight
+    assert row.takes(x, weight)
+    y = kernels.affine(x, weight, bias)
+    assert y.shape == (1, 1, units)
+    assert close(y[0], x[0].astype(float) @ weight + bias, inner)
+    assert close(kernels.affine(x, weight, None)[0], x[0].astype(float) @ weight, inner)
+    for count in (1, 2, 3):
+        threads._team.cache_clear()
+        monkeypatch.setattr(threads, "_threads", lambda count=count: count)
+        assert np.array_equal(kernels.affine(x, weight, bias), y)
+    threads._team.cache_clear()
+
+
+def test_one_row_of_tensors_is_computed_in_their_memory():
+    torch = package("torch")
+    x, weight, bias = drawn((1, 1, 600)), drawn((600, 500), 1), drawn((500,), 2)
+    got = kernels.affine(*map(torch.from_numpy, (x, weight, bias)))
+    assert np.array_equal(got.numpy(), kernels.affine(x, weight, bias))

@@ -39,17 +39,15 @@ def _rows(x: Any) -> Any:
 
 def _products(x: Any, weight: Any) -> Any:
     """The compiled products, if they pay for these rows and weights."""
-    loops = numba_pieces("products") if x.size * weight.shape[-1] > BLOCK * 16 else None
+    if x.size * weight.shape[-1] <= 4 * BLOCK:
+        return None
+    loops = numba_pieces("row" if x.size == x.shape[-1] else "products")
     return loops if loops and loops.takes(x, weight) else None
 
 
 @kernels.affine.fast("numpy")
 def affine(x: Any, weight: Any, bias: Any) -> Any:
     """In compiled loops, where they are installed and pay; else the bias added in place."""
-    if x.size == x.shape[-1] and bias is None and weight.T.flags.c_contiguous:
-        loops = numba_pieces("row") if weight.size > BLOCK else None
-        if loops and loops.takes(x, weight.T):
-            return loops.scores(x, weight.T)
     loops = _products(x, weight)
     if loops:
         return loops.affine(x, weight, bias)
@@ -61,7 +59,7 @@ def affine(x: Any, weight: Any, bias: Any) -> Any:
 def affine_pullback(dy: Any, x: Any, weight: Any, *, input_gradient: bool = True, bias_gradient: bool = True) -> Any:
     """In compiled loops, where they are installed and pay; else the bias gradient as a product too."""
     loops = _products(dy, weight.T) if dy.dtype == x.dtype and x.flags.c_contiguous else None
-    if loops:
+    if loops and dy.size > dy.shape[-1]:
         dx = loops.affine(dy, weight.T, None) if input_gradient else None
         dw, db = loops.gradients(dy, x)
         return dx, dw, db if bias_gradient else None
