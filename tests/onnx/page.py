@@ -11,8 +11,8 @@ from tests.onnx.test_nodes import EXCEPT, cases, reason
 PAGE = Path(__file__).parent.parent.parent / "docs" / "reference" / "onnx.md"
 HEAD = """# Operators of ONNX files
 
-`nn.load_onnx` and `nn.onnx.read` know {count} operators. The number is the first version of the operator set in
-which an operator is computed; several numbers are several definitions.
+`nn.load_onnx` and `nn.onnx.read` know {count} operators. The number after a name is the first version of the
+operator set in which it is computed. Several numbers are several definitions.
 
 {operators}
 
@@ -30,13 +30,14 @@ family on JAX, where each one is compiled. The others, with their reasons:
 
 def text() -> str:
     """The page."""
-    by_domain: dict[str, list[str]] = {}
+    by_domain: dict[tuple[str, str], list[str]] = {}
     for (domain, name), versions in sorted(TABLE.items()):
         if domain.startswith("com."):  # added by other tests
             continue
         numbers = ", ".join(str(each.since) for each in versions)
-        by_domain.setdefault(domain or "the usual domain", []).append(f"{name} ({numbers})")
-    operators = "\n\n".join(f"**{domain}**: {', '.join(names)}." for domain, names in by_domain.items())
+        by_domain.setdefault((domain or "the usual", name[0] if not domain else ""), []).append(f"{name} ({numbers})")
+    lines = [f"| {domain} | {letter} | {', '.join(names)} |" for (domain, letter), names in by_domain.items()]
+    operators = "\n".join(["| domain | | operators |", "| --- | --- | --- |", *lines])
     every = cases()
     counts = Counter[tuple[str, str]]()
     for name in every:
