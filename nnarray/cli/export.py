@@ -30,6 +30,12 @@ def export(
     dtype: Annotated[
         str | None, typer.Option("--dtype", help="Dtype of the network; default: that of the file.")
     ] = None,
+    unknown: Annotated[
+        str,
+        typer.Option(
+            "--unknown", help="New categories of a table. ignore: they count as none; error: the computation fails."
+        ),
+    ] = "ignore",
     batch: Annotated[
         int | None, typer.Option("--batch", help="The number of rows in each call; default: any number.")
     ] = None,
@@ -50,7 +56,8 @@ def export(
     if isinstance(noted, dict) and noted.get("kind") != "text":
         from nnarray.apps.workflow.pipeline import load_pipeline
 
-        load_pipeline(model, backend=host_backend(), dtype=dtype).to_onnx(out, batch=batch, check=check)
+        pipeline = load_pipeline(model, backend=host_backend(), dtype=dtype)
+        pipeline.to_onnx(out, unknown=unknown, batch=batch, check=check)  # type: ignore[arg-type]
     else:
         net.to_onnx(out, batch=batch, check=check)
     facts = facts_of(read_file(out, texts=True))

@@ -264,10 +264,24 @@ def test_labels_are_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 def test_made_rows_have_missing_and_unknown_entries(tmp_path: Path) -> None:
     pipeline = trained(tmp_path, table(), "kind")
-    made = examples.rows(pipeline.inputs.preparation.columns)  # type: ignore[union-attr]
+    made = examples.rows(pipeline.inputs.preparation.columns, unknown=True)  # type: ignore[union-attr]
     assert {"", examples.UNKNOWN, "red", "dark blüe", "1 2"} == {*made["colour"]}
     assert np.isnan(made["two words"]).any()
     assert "" in made["day"]
+
+
+def test_unknown_categories_may_be_refused(tmp_path: Path) -> None:
+    frame = table()
+    trained(tmp_path, frame[["colour", "code", "length", "kind"]], "kind")
+    call("export", tmp_path / "m.safetensors", "--unknown", "error")
+    pipeline = nn.load_pipeline(tmp_path / "m.safetensors", backend="numpy")
+    same(pipeline, tmp_path / "m.onnx", frame)
+    session = runtime.InferenceSession(tmp_path / "m.onnx")
+    with pytest.raises(Exception, match="indices element out of data bounds"):
+        session.run(None, feed(session, frame.assign(colour="green")))
+    assert "unknown choice of unknown 'refuse'" in call(
+        "export", tmp_path / "m.safetensors", "--unknown", "refuse", code=2
+    )
 
 
 # --- The command line ------------------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from nnarray.backends import backend as backend_called
 from nnarray.caller import warn
 from nnarray.checks import integer, switch
 from nnarray.model import Model
-from nnarray.names import shown
+from nnarray.names import named, shown
 from nnarray.onnx.writing.file import named_file
 from nnarray.persistence import files
 from nnarray.tables.cells import listed
@@ -167,13 +167,19 @@ class Pipeline:
         """The columns that `nnarray predict` writes, of outputs of the network."""
         return steps.answers(self.inputs, outputs, dtype_name(self.model.theta.dtype))
 
-    def to_onnx(self, path: str | os.PathLike[str], *, batch: int | None = None, check: bool = True) -> None:
+    def to_onnx(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        unknown: Unknown = "ignore",
+        batch: int | None = None,
+        check: bool = True,
+    ) -> None:
         """Write the network with the preparation of its data as an ONNX file, for programs in other languages.
 
         Each column of a table is an input with its name, shape (n, 1): numbers in float64, nan where one is missing;
-        categories and dates as text, "" where one is missing. Truth values are 1 and 0. A category that was not met in
-        training counts as none of the known ones, as with `unknown="ignore"`. Of images, the input is "image": bytes of
-        shape (n, height, width, 3), in the size of the training.
+        categories and dates as text, "" where one is missing. Truth values are 1 and 0. Of images, the input is
+        "image": bytes of shape (n, height, width, 3), in the size of the training.
 
         Outputs: "label", shape (n,), and "probabilities", shape (n, K), in the order of `classes`; or "value", shape
         (n, t), in the units of the t targets. Where a column has the name of an output, that is "predicted NAME".
@@ -183,6 +189,9 @@ class Pipeline:
         ----------
         path : path
             Must end in .onnx. The file is replaced as a whole or not at all.
+        unknown : "ignore" or "error"
+            What the file does with a category that was not met in training: take it for none of the known ones, or
+            fail.
         batch : int, optional
             The number of rows or images in each call of the file. If None, it may be any.
         check : bool
@@ -223,7 +232,8 @@ class Pipeline:
         """
         file = named_file(path, dtype_name(self.model.theta.dtype))
         batch = None if batch is None else integer(batch, "batch", 1, usual=1)
-        data = bytes_of(self.model, self.inputs, batch, is_checked=switch(check, "check"))
+        named(unknown, {"error": None, "ignore": None}, "choice of unknown")
+        data = bytes_of(self.model, self.inputs, batch, unknown, is_checked=switch(check, "check"))
 
         def write(part: Path) -> None:
             part.write_bytes(data)

@@ -59,6 +59,12 @@ def numbered(w: Writer, text: str, numbers: Mapping[str, int], other: int) -> st
     return w.add("LabelEncoder", text, domain=ML, keys_strings=keys, values_int64s=values, default_int64=other)
 
 
+def fails_where(w: Writer, wrong: str, dtype: str) -> str:
+    """0 of a shape; where a truth value says so, the computation fails: an entry that does not exist is asked for."""
+    zero = w.constant(w.xp.zeros(1, dtype=w.xp.dtype(dtype)))
+    return w.add("Gather", zero, w.cast(wrong, w.xp.int64), axis=0)
+
+
 def around(network: bytes, shell: Shell, notes: Mapping[str, str], batch: int | None) -> bytes:
     """The bytes of a file that has all nodes of a network with one input, and those of its shell."""
     onnx = package()

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from nnarray.apps.workflow.exporting.dates import dates
-from nnarray.onnx.writing.around import TEXT, Port, inside, numbered
+from nnarray.onnx.writing.around import TEXT, Port, fails_where, inside, numbered
 from nnarray.onnx.writing.formulas import Real
 from nnarray.onnx.writing.writer import Writer
 from nnarray.tables.arrow import arrow
@@ -20,6 +20,10 @@ from nnarray.tables.words import TextColumn
 
 NUMBERS = "float64"
 """The dtype of inputs that are numbers: that in which they are prepared."""
+
+
+NONE, NEW = -1, -2
+"""The numbers of texts that are no category: those that are welcome, and those that may be refused."""
 
 
 class Block(NamedTuple):
@@ -44,8 +48,12 @@ def ports(columns: Sequence[Column]) -> list[Port]:
     return [Port(each.name, NUMBERS if isinstance(each, NumberColumn) else TEXT, (1,)) for each in columns]
 
 
-def prepared(w: Writer, preparation: Preparation, words: Sequence[str], dtype: str) -> str:
-    """The inputs of the network, shape (N, d), of the columns; `words` are further ones for a missing category."""
+def prepared(w: Writer, preparation: Preparation, words: Sequence[str], dtype: str, unknown: str) -> str:
+    """The inputs of the network, shape (N, d), of the columns.
+
+    `words` are further ones for a missing entry. Of unknown categories, all inputs are 0 if `unknown` is "ignore"; else
+    the computation fails.
+    """
     starts, start = list[int](), 0
     for column in preparation.columns:
         starts.append(start)
@@ -55,9 +63,10 @@ def prepared(w: Writer, preparation: Preparation, words: Sequence[str], dtype: s
     for at, column in placed:
         if isinstance(column, NumberColumn):
             continue
-        made = (
-            dates(w, column, words, dtype) if isinstance(column, DateColumn) else _categories(w, column, words, dtype)
-        )
+        if isinstance(column, DateColumn):
+            made = dates(w, column, words, dtype)
+        else:
+            made = _categories(w, column, words, dtype, unknown)
         blocks.append(Block(made, range(at, at + len(column.features))))
     order = [i for block in blocks for i in block.positions]
     whole = together(w, [block.array for block in blocks])
@@ -101,14 +110,16 @@ def _arsinh(u: Real) -> Real:
     return u.of("Sign") * (m.of("Log") + (a + (a * a + b * b).of("Sqrt")).of("Log"))
 
 
-def _categories(w: Writer, column: Any, words: Sequence[str], dtype: str) -> str:
-    """1 where the text is a category, else 0; other texts have 0 everywhere."""
-    numbers = spellings(column.categories)
+def _categories(w: Writer, column: Any, words: Sequence[str], dtype: str, unknown: str) -> str:
+    """1 where the text is a category, else 0; a missing one is one if any was missing in the training."""
     count = len(column.features)
-    if column.missing:
-        numbers |= dict.fromkeys(["", *words], count - 1)
-    index = numbered(w, inside(column.name), numbers, -1)
-    return w.cast(w.add("Equal", index, w.integers(range(count))), w.xp.dtype(dtype))
+    numbers = dict.fromkeys(column.others, NONE) | spellings(column.categories)
+    numbers |= dict.fromkeys(["", *words], count - 1 if column.missing else NONE)
+    index = numbered(w, inside(column.name), numbers, NONE if unknown == "ignore" else NEW)
+    hot = w.cast(w.add("Equal", index, w.integers(range(count))), w.xp.dtype(dtype))
+    if unknown == "ignore":
+        return hot
+    return w.add("Add", hot, fails_where(w, w.add("Equal", index, w.integers([NEW])), dtype))
 
 
 def spellings(categories: Sequence[str]) -> dict[str, int]:

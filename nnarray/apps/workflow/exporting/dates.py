@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from nnarray.onnx.writing.around import inside, numbered, texts
+from nnarray.onnx.writing.around import fails_where, inside, numbered, texts
 from nnarray.onnx.writing.formulas import Real, real
 from nnarray.onnx.writing.writer import Writer
 from nnarray.tables.dates import DAY, DAYS, YEAR, DateColumn
@@ -118,13 +118,12 @@ class _Dates:
         return hours * 3600.0 + minutes * 60.0 + seconds
 
     def _refused(self, month: Real, day: Real, leap: Real) -> Real:
-        """0; the computation fails where the text is no date, as an entry that does not exist is asked for."""
+        """0; the computation fails where the text is no date."""
         w = self.w
         pattern = f"{DATE}{CLOCK}{OFFSET}" if self.column.zone else f"{DATE}({CLOCK})?"
         length = self._at(month, LENGTHS) + self._if(month, "Equal", 2.0) * leap
         fine = w.add("And", w.add("RegexFullMatch", self.text, pattern=pattern), day.compared("LessOrEqual", length))
-        bad = real(w, w.add("Not", w.add("Or", fine, self.missing)))
-        return self._at(bad, [0.0])
+        return Real(w, fails_where(w, w.add("Not", w.add("Or", fine, self.missing)), "float64"))
 
     def _at(self, index: Real, entries: Sequence[float]) -> Real:
         """The entries of a list at an index."""

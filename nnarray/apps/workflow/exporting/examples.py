@@ -18,12 +18,16 @@ STEP = 9
 """Each so many rows, an entry is missing or unknown."""
 
 
-def rows(columns: Sequence[Column]) -> dict[str, Any]:
-    """Entries by column, shape (N,), as the file takes them: nan and "" are missing."""
+def rows(columns: Sequence[Column], *, unknown: bool) -> dict[str, Any]:
+    """Entries by column, shape (N,), as the file takes them: nan and "" are missing. With `unknown`, some are new."""
     sizes = [len(column.categories) for column in columns if isinstance(column, CategoryColumn)]
     count = max(LEAST, *(2 * size for size in sizes)) if sizes else LEAST
     rng = np.random.default_rng(0)
-    return {column.name: _entries(column, i, count, rng) for i, column in enumerate(columns)}
+    made = {column.name: _entries(column, i, count, rng) for i, column in enumerate(columns)}
+    for i, column in enumerate(columns):
+        if unknown and isinstance(column, CategoryColumn):
+            made[column.name][np.arange(count) % STEP == (i + 2) % STEP] = UNKNOWN
+    return made
 
 
 def table_of_rows(made: dict[str, Any]) -> Any:
@@ -48,7 +52,6 @@ def _entries(column: Column, i: int, count: int, rng: np.random.Generator) -> An
         return np.where(missing, np.nan, x)
     if isinstance(column, CategoryColumn):
         text = np.asarray(column.categories, dtype=object)[rng.permutation(count) % len(column.categories)]
-        text[number % STEP == (i + 2) % STEP] = UNKNOWN
     else:
         text = _dates(column, z) if isinstance(column, DateColumn) else np.full(count, "", dtype=object)
     text[missing] = ""

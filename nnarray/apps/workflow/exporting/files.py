@@ -11,7 +11,7 @@ import numpy as np
 
 from nnarray.apps.workflow import steps
 from nnarray.apps.workflow.exporting import columns, dates, examples
-from nnarray.apps.workflow.inputs import Images, Inputs, Part, Rows
+from nnarray.apps.workflow.inputs import Images, Inputs, Part, Rows, Unknown
 from nnarray.backends import dtype_name, host_backend
 from nnarray.model import Model
 from nnarray.onnx.writing.answers import labelled, labels_of, values
@@ -26,7 +26,7 @@ from nnarray.tables.targets import ValueTarget
 IMAGE = "image"
 
 
-def bytes_of(model: Model, inputs: Inputs, batch: int | None, *, is_checked: bool) -> bytes:
+def bytes_of(model: Model, inputs: Inputs, batch: int | None, unknown: Unknown, *, is_checked: bool) -> bytes:
     """The bytes of a file from raw columns, or from images, to answers.
 
     Raises
@@ -38,11 +38,11 @@ def bytes_of(model: Model, inputs: Inputs, batch: int | None, *, is_checked: boo
     """
     host = model.of_values().to(host_backend())
     dtype = dtype_name(host.theta.dtype)
-    shell = _of_rows(inputs, dtype) if isinstance(inputs, Rows) else _of_images(inputs, dtype)
+    shell = _of_rows(inputs, dtype, unknown) if isinstance(inputs, Rows) else _of_images(inputs, dtype)
     network = contents(source_of(host, {}), batch, is_checked=False)
     data = around(network, shell, _notes(inputs), batch)
     if is_checked:
-        refuse_other_answers(data, _cases(host, inputs, dtype, batch), "nnarray predict")
+        refuse_other_answers(data, _cases(host, inputs, unknown, batch), "nnarray predict")
     return data
 
 
@@ -51,13 +51,13 @@ def _notes(inputs: Inputs) -> dict[str, str]:
     return {name: json.dumps(each, ensure_ascii=False) for name, each in notes.items()}
 
 
-def _of_rows(inputs: Rows, dtype: str) -> Shell:
+def _of_rows(inputs: Rows, dtype: str, unknown: Unknown) -> Shell:
     preparation, words = inputs.preparation, inputs.text.words if inputs.text.missing else ()
     columns.refuse_hashed(preparation.columns)
     ports = columns.ports(preparation.columns)
 
     def before(w: Writer) -> str:
-        return columns.prepared(w, preparation, [word for word in words if word], dtype)
+        return columns.prepared(w, preparation, [word for word in words if word], dtype, unknown)
 
     def after(w: Writer, outputs: str) -> Mapping[Port, str]:
         target: Any = preparation.target
@@ -83,9 +83,12 @@ def _of_images(inputs: Images, dtype: str) -> Shell:
 # --- The comparison --------------------------------------------------------------------------------------------------
 
 
-def _cases(model: Model, inputs: Inputs, dtype: str, batch: int | None) -> Iterator[tuple[dict[str, Any], Answers]]:
+def _cases(
+    model: Model, inputs: Inputs, unknown: Unknown, batch: int | None
+) -> Iterator[tuple[dict[str, Any], Answers]]:
     """Made inputs of the file, and the answers of the pipeline: for a single example, and for several."""
-    made, parts = _made(inputs)
+    made, parts = _made(inputs, unknown)
+    dtype = dtype_name(model.theta.dtype)
     (part,) = parts
     count = len(next(iter(made.values())))
     ends = [1, count] if batch is None else range(batch, count + 1, batch)
@@ -94,13 +97,13 @@ def _cases(model: Model, inputs: Inputs, dtype: str, batch: int | None) -> Itera
         yield {name: each[start:end] for name, each in made.items()}, _answers(inputs, outputs, dtype)
 
 
-def _made(inputs: Inputs) -> tuple[dict[str, Any], Iterator[Part]]:
+def _made(inputs: Inputs, unknown: Unknown) -> tuple[dict[str, Any], Iterator[Part]]:
     host = host_backend()
     if isinstance(inputs, Images):
         pixels = examples.images(inputs.input_shape)
         return {IMAGE: pixels}, inputs.parts_of(list(pixels), host, "float64")
-    made = examples.rows(inputs.preparation.columns)
-    parts = inputs.parts_of([examples.table_of_rows(made)], host, "float64", unknown="ignore")
+    made = examples.rows(inputs.preparation.columns, unknown=unknown == "ignore")
+    parts = inputs.parts_of([examples.table_of_rows(made)], host, "float64", unknown=unknown)
     return {name: each[:, None] for name, each in made.items()}, parts
 
 
