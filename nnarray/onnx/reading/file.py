@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from nnarray.layers.tensors import Tensor
 from nnarray.onnx.graph import DTYPES, Graph, Node, Value
 from nnarray.onnx.reading.arrays import Files, array_of
 from nnarray.onnx.reading.checks import check
@@ -103,7 +104,11 @@ class _Reader:
             raise ValueError(f"its graphs stand inside one another more than {DEEPEST} deep")
         if message.sparse_initializer:
             raise ValueError("it has sparse constants, which are not supported. Export it with dense ones")
-        constants = {each.name: array_of(each, self.files) for each in message.initializer}
+        constants: dict[str, Tensor] = {}
+        for each in message.initializer:
+            if each.name in constants:
+                raise ValueError(f"it has two constants with the name {each.name!r}")
+            constants[each.name] = array_of(each, self.files)
         nodes = tuple(self.node(each, depth) for each in message.node)
         inputs = tuple(self.value(each) for each in message.input if each.name not in constants)
         return Graph(nodes, inputs, tuple(map(self.value, message.output)), constants, message.name)
