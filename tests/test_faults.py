@@ -828,6 +828,10 @@ ONNX: dict[str, Case] = {
     "a cycle in a graph": onnx_file(lambda g, s: s.of_nodes(g.node("Relu", ["y"], ["y"]))),
     "constants in a file elsewhere": onnx_file(lambda _, s: s.outside("../secret.bin")),
     "a newer version of the operators": onnx_file(lambda g, _: relu_of(g, ["n", 2], opset=99)),
+    "a loop without an end": onnx_file(lambda *_: importlib.import_module("tests.onnx.test_hostile").loop(None)),
+    "an array that is too large": onnx_file(
+        lambda g, s: s.of_nodes(g.node("Expand", ["x", "s"], ["y"]), s=np.asarray([2**40, 1, 1]))
+    ),
     "a graph whose shapes are open": onnx_file(lambda g, _: relu_of(g, ["n", "t", 3])),
     "an input without a batch axis": onnx_file(
         lambda g, _: g.model([g.node("Relu", ["s"], ["y"])], [g.value("s", [])], [g.value("y", [])])

@@ -17,7 +17,7 @@ from nnarray.backends import host_backend, is_traced
 from nnarray.layers.tensors import Tensor
 from nnarray.onnx.graph import Graph, Node, names_read
 from nnarray.onnx.operators import operator_for
-from nnarray.onnx.operators.common import MOST, Call, Place, read, room
+from nnarray.onnx.operators.common import ENLARGED, GROWTH, MOST, Call, Place, read, room
 from nnarray.onnx.operators.table import Operator
 from nnarray.recording import constant
 from nnarray.typing import Shape
@@ -222,7 +222,7 @@ class Plan:
                 found = operator.function(call, *arguments, **settings)
             else:
                 found = operator.function(*arguments, **settings)
-        except (ValueError, TypeError, IndexError, AttributeError, KeyError, RuntimeError, ZeroDivisionError) as error:
+        except (ValueError, TypeError, IndexError, AttributeError, KeyError, RuntimeError, ArithmeticError) as error:
             raise ValueError(f"{step.node.label}: {str(error).rstrip('.')}.") from error
         found = found if isinstance(found, tuple) else (found,)
         for slot, value in zip(step.outputs, found, strict=False):
@@ -252,6 +252,8 @@ def _setting(node: Node, value: Any) -> Any:
     return float(value) if value in ("inf", "-inf", "nan") else value
 
 
+JOINED = frozenset(("Concat", "ConcatFromSequence"))
+"""Operators whose result has all entries of their arguments."""
 PRODUCTS = frozenset(str.split("MatMul Gemm MatMulInteger QLinearMatMul Einsum"))
 
 
@@ -263,15 +265,20 @@ def refuse_growth(arguments: list[Any], op: str, most: int) -> None:
     ValueError
         If it would.
     """
-    shapes = [tuple(x.shape) for x in arguments if hasattr(x, "shape")]
+    flat = [each for x in arguments for each in (x if isinstance(x, tuple) else (x,))]
+    shapes = [tuple(x.shape) for x in flat if hasattr(x, "shape")]
     if len(shapes) < 2:
+        return
+    if op in JOINED:
+        room((sum(map(math.prod, shapes)),), max(most, *map(math.prod, shapes)))
         return
     ndim = max(map(len, shapes))
     padded = [(1,) * (ndim - len(shape)) + shape for shape in shapes]
     sizes = [max(each) for each in zip(*padded, strict=True)]
     if op not in PRODUCTS and any(n not in (1, size) for shape in padded for n, size in zip(shape, sizes, strict=True)):
         return  # no broadcast
-    room(sizes, max(most, *map(math.prod, shapes)))
+    largest = max(map(math.prod, shapes))
+    room(sizes, max(most, largest, min(GROWTH * largest, ENLARGED) if op in PRODUCTS else 0))
 
 
 def _run_body(body: Body, around: list[Any], place: Place, memory: Memory, *inputs: Any) -> list[Any]:
@@ -279,6 +286,7 @@ def _run_body(body: Body, around: list[Any], place: Place, memory: Memory, *inpu
     given = dict(
         zip([*names[: len(around)], *names[len(around) : len(around) + len(inputs)]], [*around, *inputs], strict=True)
     )
+    place.count(len(body.plan.steps) + 1)
     return body.plan.run(place, given, memory)
 
 

@@ -196,6 +196,7 @@ def linear_attention(
 
 @operator("RotaryEmbedding", 23)
 def rotary_embedding(
+    call: Call,
     x: Any,
     cos: Any,
     sin: Any,
@@ -210,7 +211,7 @@ def rotary_embedding(
     x = _heads(x, num_heads) if is_flat else x
     size = rotary_embedding_dim or x.shape[-1]
     if positions is not None:
-        cos, sin = gather(cos, positions), gather(sin, positions)
+        cos, sin = gather(call, cos, positions), gather(call, sin, positions)
     cos, sin = (xp.expand_dims(each, axis=1) for each in (cos, sin))
     turned, rest = x[..., :size], x[..., size:]
     if interleaved:

@@ -15,10 +15,14 @@ from nnarray.typing import Namespace
 
 MOST = 2**31
 """The most entries of an array that an operator makes from numbers, so that a damaged file cannot fill the memory."""
-FEW = 2**24
+FEW = 2**22
 """The most entries while a file is loaded, and of an array that grows without bound by its settings."""
 GROWTH = 64
 """How many times an operator may enlarge an array beyond that."""
+ENLARGED = 2**24
+"""The most entries of an enlarged array while a file is loaded."""
+STEPS = 10_000
+"""The most operators inside of loops while a file is loaded, so that a loop without an end is noticed."""
 
 
 @dataclass
@@ -35,10 +39,31 @@ class Place:
     most: int = MOST
     """The most entries of an array."""
     draws: int = field(default=0)
+    steps: int = field(default=0)
 
     def name(self, dtype: str) -> str:
         """The dtype in which numbers of this dtype in the file are computed."""
         return self.real if dtype == self.main else dtype
+
+    @property
+    def is_loading(self) -> bool:
+        """Whether a file is loaded, which nobody trusts yet."""
+        return self.most < MOST
+
+    def count(self, steps: int) -> None:
+        """Note that so many operators run.
+
+        Raises
+        ------
+        ValueError
+            If they are too many while a file is loaded.
+        """
+        self.steps += steps
+        if self.is_loading and self.steps > STEPS:
+            raise ValueError(
+                f"its loops run more than {STEPS:,} operators for one example. Compute it with nn.onnx.read(path), or "
+                f"export it with the shapes of its outputs"
+            )
 
     def next_key(self) -> Key:
         """A key of its own for each operator that draws."""
@@ -69,6 +94,10 @@ class Call:
     def room(self, shape: Iterable[int]) -> tuple[int, ...]:
         """The shape, if an array of it may be made; raises as `room`."""
         return room(shape, self.place.most)
+
+    def grown(self, shape: Iterable[int], x: Any) -> tuple[int, ...]:
+        """The shape, if an array of it may be made of `x`; raises as `room`."""
+        return grown(shape, x, self.place.most)
 
     def cast(self, x: Any, name: str | int) -> Any:
         """`x` in a dtype by its name or number."""
@@ -162,9 +191,11 @@ def floats(x: Any) -> tuple[float, ...]:
     return (float(x),) if x.ndim == 0 else tuple(map(float, x))
 
 
-def grown(shape: Iterable[int], x: Any) -> tuple[int, ...]:
+def grown(shape: Iterable[int], x: Any, most: int = MOST) -> tuple[int, ...]:
     """The shape, if an array of it may be made of `x`; raises as `room`."""
-    return room(shape, max(FEW, GROWTH * math.prod(x.shape)))
+    size = math.prod(x.shape)
+    least = max(FEW, GROWTH * size)
+    return room(shape, least if most == MOST else min(least, max(ENLARGED, size)))
 
 
 def room(shape: Iterable[int], most: int = MOST) -> tuple[int, ...]:
@@ -225,15 +256,16 @@ def at(axis: int, part: Any) -> tuple[Any, ...]:
     return (*(slice(None),) * axis, part, ...)
 
 
-def widened(x: Any, pads: Sequence[tuple[int, int]], value: Any = 0) -> Any:
+def widened(x: Any, pads: Sequence[tuple[int, int]], value: Any = 0, most: int = MOST) -> Any:
     """`x` with entries of one value before and after along each axis; negative numbers take entries away."""
     xp = space(x)
+    grown([max(n + sum(each), 0) for n, each in zip(x.shape, pads, strict=True)], x, most)
     for axis, (before, after) in enumerate(pads):
         if before < 0 or after < 0:
             x = x[at(axis, slice(max(-before, 0), x.shape[axis] - max(-after, 0)))]
         sides: list[Any] = []
         for width in (before, after):
-            shape = grown((*x.shape[:axis], max(width, 0), *x.shape[axis + 1 :]), x)
+            shape = (*x.shape[:axis], max(width, 0), *x.shape[axis + 1 :])
             if hasattr(value, "shape"):
                 sides.append(xp.broadcast_to(xp.astype(xp.reshape(value, ()), x.dtype, copy=False), shape))
             else:

@@ -61,6 +61,10 @@ def scan(
     scan_output_directions: Any = None,
 ) -> Any:
     """A graph for each part along an axis of some arrays, with what it carries from one part to the next."""
+    if not 1 <= num_scan_inputs <= len(arrays):
+        raise ValueError(
+            f"num_scan_inputs must be from 1 to the number of inputs, {len(arrays)}; got {num_scan_inputs}"
+        )
     first = len(arrays) - num_scan_inputs
     state, scanned = list(arrays[:first]), arrays[first:]
     axes = scan_input_axes or (0,) * num_scan_inputs
@@ -74,6 +78,8 @@ def scan(
             own.append(new)
     ends = scan_output_axes or (0,) * len(outputs)
     turns = scan_output_directions or (0,) * len(outputs)
+    if not all(outputs):
+        raise ValueError("an axis of length 0 has no parts to compute with")
     stacked = [
         space(*own).stack(own[::-1] if turn else own, axis=axis if axis >= 0 else axis + own[0].ndim + 1)
         for own, axis, turn in zip(outputs, ends, turns, strict=True)

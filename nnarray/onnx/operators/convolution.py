@@ -8,7 +8,7 @@ from typing import Any
 from nnarray import kernels
 from nnarray.backends import device_of
 from nnarray.kernels.standard.windows import Window
-from nnarray.onnx.operators.common import space, whole, widened
+from nnarray.onnx.operators.common import Call, grown, space, whole, widened
 from nnarray.onnx.operators.table import operator
 from nnarray.onnx.operators.windows import Windows
 from nnarray.recording import custom_gradient
@@ -98,6 +98,7 @@ def _of_volumes(x: Any, weight: Any, windows: Windows, groups: int) -> Any:
 
 @operator("ConvTranspose", weights=WEIGHTS)
 def conv_transpose(
+    call: Call,
     x: Any,
     weight: Any,
     bias: Any = None,
@@ -119,9 +120,9 @@ def conv_transpose(
     full = [(n - 1) * s + r for n, s, r in zip(x.shape[2:], stride, reach, strict=True)]
     sides = _cut(x, full, stride, extra, pads, auto_pad, output_shape)
     for axis, step in enumerate(stride, start=2):
-        x = _with_gaps(x, axis, step)
+        x = _with_gaps(x, axis, step, call.place.most)
     edges = [(r - 1 - before, r - 1 - after + e) for r, e, (before, after) in zip(reach, extra, sides, strict=True)]
-    x = widened(x, ((0, 0), (0, 0), *edges))
+    x = widened(x, ((0, 0), (0, 0), *edges), most=call.place.most)
     turned = xp.flip(weight, axis=tuple(range(2, x.ndim)))
     inside, filters = weight.shape[0] // group, weight.shape[1]
     grouped = xp.reshape(turned, (group, inside, filters, *weight.shape[2:]))
@@ -150,11 +151,12 @@ def _cut(x: Any, full: Any, stride: Any, extra: Any, pads: Any, auto_pad: str, o
     return tuple(sides)
 
 
-def _with_gaps(x: Any, axis: int, step: int) -> Any:
+def _with_gaps(x: Any, axis: int, step: int, most: int) -> Any:
     """`x` with zeros between the entries of an axis."""
     if step == 1:
         return x
     xp = space(x)
+    grown((*x.shape[:axis], x.shape[axis] * step, *x.shape[axis + 1 :]), x, most)
     gaps = xp.zeros((*x.shape[: axis + 1], step - 1, *x.shape[axis + 1 :]), dtype=x.dtype, device=device_of(x))
     y = xp.concat([xp.expand_dims(x, axis=axis + 1), gaps], axis=axis + 1)
     y = xp.reshape(y, (*x.shape[:axis], x.shape[axis] * step, *x.shape[axis + 1 :]))
@@ -177,7 +179,9 @@ def causal_conv_with_state(x: Any, weight: Any, bias: Any = None, past: Any = No
 
 
 @operator("Col2Im", 18, reads=(1, 2))
-def col2im(x: Any, image: Any, block: Any, *, dilations: Any = None, pads: Any = None, strides: Any = None) -> Any:
+def col2im(
+    call: Call, x: Any, image: Any, block: Any, *, dilations: Any = None, pads: Any = None, strides: Any = None
+) -> Any:
     """Columns of windows, added where the windows were."""
     xp, shape, size = space(x), whole(image), whole(block)
     windows = Windows.over(shape, size, strides, dilations, pads, "NOTSET")
@@ -189,9 +193,9 @@ def col2im(x: Any, image: Any, block: Any, *, dilations: Any = None, pads: Any =
         for axis, (step, t, d, n, (before, after)) in enumerate(
             zip(windows.stride, tap, windows.dilation, shape, windows.pads, strict=True), start=2
         ):
-            term = _with_gaps(term, axis, step)
+            term = _with_gaps(term, axis, step, call.place.most)
             edges.append((t * d, n + before + after - t * d - term.shape[axis]))
-        term = widened(term, edges)
+        term = widened(term, edges, most=call.place.most)
         total = term if total is None else total + term
     key = tuple(slice(before, before + n) for n, (before, _) in zip(shape, windows.pads, strict=True))
     return total[(slice(None), slice(None), *key)] if total is not None else x

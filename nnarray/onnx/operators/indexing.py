@@ -20,9 +20,10 @@ def _counted(index: Any, size: int) -> Any:
 
 
 @operator("Gather", weights={0: "normal"})
-def gather(x: Any, indices: Any, *, axis: int = 0) -> Any:
+def gather(call: Call, x: Any, indices: Any, *, axis: int = 0) -> Any:
     """The parts of an axis with these numbers."""
     xp, axis = space(x), axis_of(axis, x.ndim)
+    room((*x.shape[:axis], *indices.shape, *x.shape[axis + 1 :]), max(call.place.most, math.prod(x.shape)))
     numbers = xp.reshape(_counted(indices, x.shape[axis]), (-1,))
     found = xp.take(x, numbers, axis=axis)
     return xp.reshape(found, (*x.shape[:axis], *indices.shape, *x.shape[axis + 1 :]))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from nnarray.onnx.operators.common import is_float, room, space
+from nnarray.onnx.operators.common import Call, is_float, space
 from nnarray.onnx.operators.table import operator
 
 
@@ -34,7 +34,7 @@ def gemm(
 
 
 @operator("Einsum", 12)
-def einsum(*arrays: Any, equation: str) -> Any:
+def einsum(call: Call, *arrays: Any, equation: str) -> Any:
     """Sums of products, by letters for axes."""
     left, arrow, right = equation.replace(" ", "").partition("->")
     terms = left.split(",")
@@ -56,7 +56,7 @@ def einsum(*arrays: Any, equation: str) -> Any:
     (x, letters), *others = parts
     for i, (y, more_letters) in enumerate(others):
         wanted = result + "".join(term for _, term in others[i + 1 :])
-        x, letters = _product(x, letters, y, more_letters, wanted)
+        x, letters = _product(call, x, letters, y, more_letters, wanted)
     return _ordered(x, letters, result)
 
 
@@ -88,7 +88,7 @@ def _ordered(x: Any, letters: str, result: str) -> Any:
     return xp.permute_dims(x, tuple(kept.index(each) for each in result)) if result else x
 
 
-def _product(x: Any, a: str, y: Any, b: str, wanted: str) -> tuple[Any, str]:
+def _product(call: Call, x: Any, a: str, y: Any, b: str, wanted: str) -> tuple[Any, str]:
     """The product of two arrays, summed over the letters that nothing else needs."""
     x, a = _only(x, a, b + wanted)
     y, b = _only(y, b, a + wanted)
@@ -105,7 +105,8 @@ def _product(x: Any, a: str, y: Any, b: str, wanted: str) -> tuple[Any, str]:
     left = matrices(x, a, [*both, *first, *summed], (both, first, summed))
     right = matrices(y, b, [*both, *summed, *second], (both, summed, second))
     order = [*both, *first, *second]
-    return xp.reshape(xp.matmul(left, right), room(sizes[each] for each in order)), "".join(order)
+    shape = call.room(sizes[each] for each in order)
+    return xp.reshape(xp.matmul(left, right), shape), "".join(order)
 
 
 def _only(x: Any, letters: str, wanted: str) -> tuple[Any, str]:

@@ -154,7 +154,7 @@ def global_lp_pool(x: Any, *, p: int = 2) -> Any:
 
 @operator("MaxUnpool", 9, reads=(2,))
 def max_unpool(
-    x: Any, numbers: Any, shape: Any = None, *, kernel_shape: Any, pads: Any = None, strides: Any = None
+    call: Call, x: Any, numbers: Any, shape: Any = None, *, kernel_shape: Any, pads: Any = None, strides: Any = None
 ) -> Any:
     """Each entry where MaxPool found it, and zeros elsewhere."""
     xp, ndim = space(x), x.ndim - 2
@@ -166,6 +166,7 @@ def max_unpool(
     full = tuple(whole(shape)) if shape is not None else (*x.shape[:2], *own)
     if shape is not None:  # the numbers are those in the smaller array, of which the larger one has the first entries
         numbers = _renumbered(numbers, (*x.shape[:2], *own), full)
+    call.room(full)
     zeros = xp.zeros((math.prod(full), 1), dtype=x.dtype, device=device_of(x))
     flat = xp.reshape(x, (-1, 1))
     return xp.reshape(merged(zeros, space(numbers).reshape(numbers, (-1,)), flat, "none"), full)

@@ -6,8 +6,11 @@ import math
 from typing import Any, NamedTuple
 
 from nnarray.backends import device_of
-from nnarray.onnx.operators.common import axes_of, floats, grown, is_float, scalar, space, whole
+from nnarray.onnx.operators.common import Call, axes_of, floats, is_float, scalar, space, whole
 from nnarray.onnx.operators.table import operator
+
+WORK = 64
+"""What is found out about a new entry of an axis takes as long as so many entries of an array."""
 
 
 class Axis(NamedTuple):
@@ -109,8 +112,10 @@ def _along(x: Any, position: int, axis: Axis, way: Way) -> Any:
     return y
 
 
-def _resized(x: Any, axes: dict[int, Axis], way: Way) -> Any:
-    grown([axes[i].new if i in axes else n for i, n in enumerate(x.shape)], x)
+def _resized(call: Call, x: Any, axes: dict[int, Axis], way: Way) -> Any:
+    call.grown([axes[i].new if i in axes else n for i, n in enumerate(x.shape)], x)
+    for axis in axes.values():
+        call.room((axis.new, WORK))
     xp, dtype = space(x), x.dtype
     if way.mode != "nearest" and not is_float(x):
         x = xp.astype(x, xp.float32)
@@ -122,9 +127,9 @@ def _resized(x: Any, axes: dict[int, Axis], way: Way) -> Any:
 
 
 @operator("Resize", 10, reads=(1,))
-def resize_by_scales(x: Any, scales: Any, *, mode: str = "nearest") -> Any:
+def resize_by_scales(call: Call, x: Any, scales: Any, *, mode: str = "nearest") -> Any:
     """An array in another size."""
-    return resize(x, None, scales, mode=mode, coordinate_transformation_mode="asymmetric", nearest_mode="floor")
+    return resize(call, x, None, scales, mode=mode, coordinate_transformation_mode="asymmetric", nearest_mode="floor")
 
 
 operator("Upsample", 9, reads=(1,))(resize_by_scales)
@@ -132,6 +137,7 @@ operator("Upsample", 9, reads=(1,))(resize_by_scales)
 
 @operator("Resize", 11, reads=(1, 2, 3))
 def resize(
+    call: Call,
     x: Any,
     roi: Any = None,
     scales: Any = None,
@@ -171,7 +177,7 @@ def resize(
         extrapolation_value,
     )
     each = zip(chosen, old, new, factors, starts, ends, strict=True)
-    return _resized(x, {i: Axis(n, m, f, s, e) for i, n, m, f, s, e in each}, way)
+    return _resized(call, x, {i: Axis(n, m, f, s, e) for i, n, m, f, s, e in each}, way)
 
 
 def _sizes(old: list[int], sizes: tuple[int, ...], policy: str) -> tuple[list[int], list[float]]:

@@ -14,6 +14,9 @@ from nnarray.onnx.operators.table import operator
 from nnarray.onnx.operators.windows import Windows
 from nnarray.recording import stop_gradient
 
+WORK = 64
+"""What is found out about a position takes as long as so many entries of an array."""
+
 
 def entries(x: Any, places: Sequence[Any]) -> Any:
     """x[n, c, places[0][n, q], places[1][n, q], ...], for whole numbers that are all inside: shape (N, C, Q)."""
@@ -72,9 +75,12 @@ def _reflected(x: Any, low: float, high: float) -> Any:
 
 
 @operator("GridSample", 16)
-def grid_sample(x: Any, grid: Any, *, align_corners: int = 0, mode: str = "linear", padding_mode: str = "zeros") -> Any:
+def grid_sample(
+    call: Call, x: Any, grid: Any, *, align_corners: int = 0, mode: str = "linear", padding_mode: str = "zeros"
+) -> Any:
     """An image at the positions of a grid, where -1 and 1 are its ends."""
     xp, sizes = space(x, grid), x.shape[2:]
+    call.room((*grid.shape[:-1], max(x.shape[1], WORK // 4)))
     mode = {"bilinear": "linear", "bicubic": "cubic"}.get(mode, mode)
     flat = xp.reshape(grid, (grid.shape[0], math.prod(grid.shape[1:-1]), grid.shape[-1]))
     places: list[Any] = []
@@ -141,10 +147,12 @@ def _cubic(x: Any, places: list[Any], padding: str, corners: int) -> Any:
 
 
 @operator("AffineGrid", 20, reads=(1,))
-def affine_grid(theta: Any, size: Any, *, align_corners: int = 0) -> Any:
+def affine_grid(call: Call, theta: Any, size: Any, *, align_corners: int = 0) -> Any:
     """The positions of a grid, moved by a matrix for each example."""
     xp, sizes = space(theta), whole(size)[2:]
     axes: list[Any] = []
+    call.room((theta.shape[0], len(sizes) + 1, *sizes))
+    call.room((sum(sizes), WORK))
     for i, n in enumerate(sizes):
         step = [-1.0 + 2.0 * k / max(n - 1, 1) if align_corners else -1.0 + (2.0 * k + 1.0) / n for k in range(n)]
         shape = [1] * len(sizes)
@@ -211,13 +219,14 @@ def _window_places(x: Any, windows: Windows, tap: tuple[int, ...], moved: Any) -
 
 
 @operator("RoiAlign", 10, reads=(1, 2))
-def roi_align_without_shift(x: Any, rois: Any, batch: Any, **settings: Any) -> Any:
+def roi_align_without_shift(call: Call, x: Any, rois: Any, batch: Any, **settings: Any) -> Any:
     """The first version of RoiAlign, whose regions are not moved by half a pixel."""
-    return roi_align(x, rois, batch, coordinate_transformation_mode="output_half_pixel", **settings)
+    return roi_align(call, x, rois, batch, coordinate_transformation_mode="output_half_pixel", **settings)
 
 
 @operator("RoiAlign", 16, reads=(1, 2))
 def roi_align(
+    call: Call,
     x: Any,
     rois: Any,
     batch: Any,
@@ -239,6 +248,7 @@ def roi_align(
             wide, high = max(wide, 1.0), max(high, 1.0)
         rows = sampling_ratio or math.ceil(high / output_height)
         columns = sampling_ratio or math.ceil(wide / output_width)
+        call.room((output_height, rows, output_width, columns, max(x.shape[1], WORK)))
         ys = [y1 + high * (p + (k + 0.5) / rows) / output_height for p in range(output_height) for k in range(rows)]
         xs = [x1 + wide * (p + (k + 0.5) / columns) / output_width for p in range(output_width) for k in range(columns)]
         regions.append(_region(x[number : number + 1, ...], ys, xs, (output_height, rows, output_width, columns), mode))

@@ -96,25 +96,27 @@ def split_by_setting(call: Call, x: Any, *, axis: int = 0, split: Any = None) ->
 def split(call: Call, x: Any, sizes: Any = None, *, axis: int = 0, num_outputs: int | None = None) -> Any:
     """Parts along an axis."""
     axis = axis_of(axis, x.ndim)
-    given = whole(sizes) if sizes is not None else _even(x.shape[axis], num_outputs or call.outputs)
+    if num_outputs not in (None, call.outputs):
+        raise ValueError(f"num_outputs is {num_outputs}, but there are {call.outputs} outputs")
+    given = whole(sizes) if sizes is not None else _even(x.shape[axis], call.outputs)
     return parts_of(x, given, axis)
 
 
 @operator("Expand", 8, reads=(1,))
-def expand(x: Any, shape: Any) -> Any:
+def expand(call: Call, x: Any, shape: Any) -> Any:
     """Broadcast to a shape, which may be smaller along an axis."""
     wanted = whole(shape)
     ndim = max(x.ndim, len(wanted))
     own, other = (1,) * (ndim - x.ndim) + tuple(x.shape), (1,) * (ndim - len(wanted)) + wanted
-    sizes = room(n if m == 1 else m for n, m in zip(own, other, strict=True))
+    sizes = call.room(n if m == 1 else m for n, m in zip(own, other, strict=True))
     return space(x).broadcast_to(x, sizes)
 
 
 @operator("Tile", 6, reads=(1,))
-def tile(x: Any, repeats: Any) -> Any:
+def tile(call: Call, x: Any, repeats: Any) -> Any:
     """Copies of the array along each axis."""
     times = whole(repeats)
-    grown((n * m for n, m in zip(x.shape, times, strict=True)), x)
+    call.grown((n * m for n, m in zip(x.shape, times, strict=True)), x)
     return space(x).tile(x, times)
 
 
@@ -220,28 +222,29 @@ def space_to_depth(x: Any, *, blocksize: int, mode: str = "DCR") -> Any:
 
 
 @operator("Pad", 2)
-def pad_by_setting(x: Any, *, pads: Any, mode: str = "constant", value: float = 0.0) -> Any:
+def pad_by_setting(call: Call, x: Any, *, pads: Any, mode: str = "constant", value: float = 0.0) -> Any:
     """With entries before and after."""
-    return _padded(x, list(zip(pads[: x.ndim], pads[x.ndim :], strict=True)), mode, value)
+    return _padded(x, list(zip(pads[: x.ndim], pads[x.ndim :], strict=True)), mode, value, call.place.most)
 
 
 @operator("Pad", 11, reads=(1, 3))
-def pad(x: Any, pads: Any, value: Any = None, axes: Any = None, *, mode: str = "constant") -> Any:
+def pad(call: Call, x: Any, pads: Any, value: Any = None, axes: Any = None, *, mode: str = "constant") -> Any:
     """With entries before and after along some axes."""
     numbers = whole(pads)
     count = len(numbers) // 2
     every = [(0, 0)] * x.ndim
     for i, axis in enumerate(axes_of(None if axes is None else whole(axes), x.ndim)):
         every[axis] = numbers[i], numbers[count + i]
-    return _padded(x, every, mode, 0 if value is None else value)
+    return _padded(x, every, mode, 0 if value is None else value, call.place.most)
 
 
-def _padded(x: Any, pads: list[tuple[int, int]], mode: str, value: Any) -> Any:
+def _padded(x: Any, pads: list[tuple[int, int]], mode: str, value: Any, most: int) -> Any:
     if mode == "constant":
         if not hasattr(value, "shape") and space(x).isdtype(x.dtype, "bool"):
             value = bool(value)
-        return widened(x, pads, value)
+        return widened(x, pads, value, most)
     xp = space(x)
+    grown([max(n + sum(each), 0) for n, each in zip(x.shape, pads, strict=True)], x, most)
     for axis, (before, after) in enumerate(pads):
         if before or after:
             numbers = _reflected(x.shape[axis], before, after, mode)
@@ -262,14 +265,14 @@ def _reflected(size: int, before: int, after: int, mode: str) -> list[int]:
 
 
 @operator("CenterCropPad", 18, reads=(1,))
-def center_crop_pad(x: Any, shape: Any, *, axes: Any = None) -> Any:
+def center_crop_pad(call: Call, x: Any, shape: Any, *, axes: Any = None) -> Any:
     """The middle of the array in another shape, with zeros around it where it is smaller."""
     pads = [(0, 0)] * x.ndim
     for axis, wanted in zip(axes_of(axes, x.ndim), whole(shape), strict=True):
         more = wanted - x.shape[axis]
         before = more // 2 if more >= 0 else -((-more) // 2)
         pads[axis] = before, more - before
-    return widened(x, pads)
+    return widened(x, pads, most=call.place.most)
 
 
 @operator("ReverseSequence", 10)

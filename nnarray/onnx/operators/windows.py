@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from nnarray.onnx.operators.common import room
+from nnarray.onnx.operators.common import FEW, GROWTH, room
 
 Pads = tuple[tuple[int, int], ...]
 
@@ -56,6 +57,8 @@ class Windows:
             if ceil and (count - 1) * s >= n + before:
                 count -= 1
             counts.append(max(count, 0))
+        wide = [n + max(sum(each), 0) for n, each in zip(shape, sides, strict=True)]
+        room(wide, max(FEW, GROWTH * math.prod(shape)))
         return cls(tuple(size), stride, dilation, sides, tuple(counts))
 
     def taps(self) -> Iterator[tuple[int, ...]]:

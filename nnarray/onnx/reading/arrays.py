@@ -42,11 +42,16 @@ class Files:
         """
         location = place.get("location", "")
         root = self.folder.resolve()
-        file = (root / location).resolve()
+        try:
+            file = (root / location).resolve()
+        except (OSError, RuntimeError, ValueError) as error:  # too long, a link to itself, or with the character NUL
+            raise ValueError(f"the numbers of {name!r} are in {location[:50]!r}, which is no file") from error
         if not location or Path(location).is_absolute() or not file.is_relative_to(root):
             raise ValueError(f"the numbers of {name!r} are in {location!r}, outside of the folder of the file")
-        if not file.is_file():
-            raise ValueError(f"the numbers of {name!r} are in {location!r}, which is not in the folder of the file")
+        if not _is_file(file):
+            raise ValueError(
+                f"the numbers of {name!r} are in {location[:50]!r}, which is not in the folder of the file"
+            )
         size = file.stat().st_size
         offset, length = (_integer(place.get(key), usual) for key, usual in (("offset", 0), ("length", size)))
         if "length" not in place:
@@ -58,10 +63,17 @@ class Files:
             return opened.read(length)
 
 
+def _is_file(file: Path) -> bool:
+    try:
+        return file.is_file()
+    except OSError:  # a name that is too long
+        return False
+
+
 def _integer(text: str | None, usual: int) -> int:
     if text is None:
         return usual
-    if not text.isdecimal() or len(text) > 18:
+    if not (text.isascii() and text.isdecimal()) or len(text) > 18:
         raise ValueError(f"a position in a file must be an integer; got {text[:20]!r}")
     return int(text)
 

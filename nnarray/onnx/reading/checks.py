@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from nnarray.onnx.graph import Graph, every_node
+from nnarray.onnx.graph import Graph, Node, every_node
 from nnarray.onnx.operators import TABLE, operator_for
 from nnarray.onnx.operators.table import NEWEST
 
@@ -55,6 +55,7 @@ def _check_names(graph: Graph, around: set[str]) -> None:
                     "is computed from its own results, or stands before them" if name in later else "nothing defines"
                 )
                 raise ValueError(f"{node.label} reads {name!r}, which {fault}: the graph has a cycle or is damaged")
+        _check_bodies(node)
         for body in node.bodies.values():
             _check_names(body, known)
         for name in filter(None, node.outputs):
@@ -62,9 +63,30 @@ def _check_names(graph: Graph, around: set[str]) -> None:
                 raise ValueError(f"{node.label} defines {name!r}, which is defined before")
             own.add(name)
             known.add(name)
+    if not graph.outputs:
+        raise ValueError("a graph has no outputs")
     missing = [value.name for value in graph.outputs if value.name not in known]
     if missing:
         raise ValueError(f"nothing defines the output {missing[0]!r}")
+
+
+def _check_bodies(node: Node) -> None:
+    """The graphs inside a branch or a loop have as many inputs and outputs as the node asks for."""
+    if node.domain or node.op not in ("If", "Loop"):
+        return
+    wanted = ("then_branch", "else_branch") if node.op == "If" else ("body",)
+    missing = [name for name in wanted if name not in node.bodies]
+    if missing:
+        raise ValueError(f"{node.label} has no graph {missing[0]!r}")
+    carried = max(len(node.inputs) - 2, 0)
+    for name in wanted:
+        body = node.bodies[name]
+        least = len(node.outputs) if node.op == "If" else max(len(node.outputs), carried) + 1
+        if len(body.outputs) < least or (node.op == "Loop" and len(body.inputs) != carried + 2):
+            raise ValueError(
+                f"{node.label} does not fit its graph {name!r}, which has {len(body.inputs)} inputs and "
+                f"{len(body.outputs)} outputs"
+            )
 
 
 def _check_operators(graph: Graph, versions: Mapping[str, int], also: frozenset[tuple[str, str]]) -> None:

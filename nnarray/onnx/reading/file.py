@@ -105,7 +105,11 @@ class _Reader:
             raise ValueError(f"its graphs stand inside one another more than {DEEPEST} deep")
         if message.sparse_initializer:
             raise ValueError("it has sparse constants, which are not supported. Export it with dense ones")
-        constants = {each.name: self.read(each, self.files) for each in message.initializer}
+        constants: dict[str, Any] = {}
+        for each in message.initializer:
+            if each.name in constants:
+                raise ValueError(f"it has two constants with the name {each.name!r}")
+            constants[each.name] = self.read(each, self.files)
         nodes = tuple(self.node(each, depth) for each in message.node)
         inputs = tuple(self.value(each) for each in message.input if each.name not in constants)
         return Graph(nodes, inputs, tuple(map(self.value, message.output)), constants, message.name)
