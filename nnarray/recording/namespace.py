@@ -177,7 +177,7 @@ def record(space: Space, tape: Tape, rule: Callable[..., Any], arguments: tuple[
         return in_the_form_of(
             y, [traced(part, tape, first + i) if root.is_floating(part) else part for i, part in enumerate(y)]
         )
-    if not root.is_floating(y):
+    if not (root.are_real.get(y.dtype) or root.is_floating(y)):
         return y  # it has no gradient, as a sum in whole numbers
     tape.slots += 1
     tape.entries.append((xp, sources, first, None))
