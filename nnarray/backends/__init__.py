@@ -27,4 +27,4 @@ from nnarray.backends.recording import (
     stands_in,
     without_record,
 )
-from nnarray.backends.registry import LIBRARIES, device_of, is_lazy, library_of, namespace
+from nnarray.backends.registry import LIBRARIES, device_of, is_lazy, library_of, namespace, on_device

@@ -75,3 +75,8 @@ def is_lazy(x: object) -> bool:
 def device_of(x: Any) -> Device:
     """The device of `x`; None inside a compiled JAX function, where it is not known yet."""
     return compat.device(x)
+
+
+def on_device(x: Any, device: Device) -> Any:
+    """The array on another device of its library."""
+    return compat.to_device(x, device)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Container
 from typing import Any, NamedTuple
 
 from nnarray import kernels
-from nnarray.backends import namespace
+from nnarray.backends import namespace, on_device
 from nnarray.recording.tape import ORDER
 from nnarray.recording.traced import ALSO, Traced, refused, set_operators, stripped
 from nnarray.recording.trees import in_the_form_of, leaves, mapped
@@ -150,6 +150,7 @@ class _Space:
         self.plain, self.prefix = plain, prefix
         self.getitem = _noting(self, "getitem", lambda x, key: x[key])
         self.put_at = _noting(self, "put_at", kernels.put)
+        self.to_device = _noting(self, "to_device", on_device)
 
     def is_real(self, dtype: DType) -> bool:
         return self.plain.isdtype(dtype, "real floating")

@@ -83,6 +83,10 @@ class Space:
             known = self.are_real[dtype] = dtype is not None and self.root.plain.isdtype(dtype, "real floating")
         return known
 
+    def is_floating(self, y: Any) -> bool:
+        """Whether a result is recorded: real floating numbers, and complex ones, whose gradient is refused later."""
+        return self.is_real(y.dtype) or self.root.plain.isdtype(y.dtype, "complex floating")
+
     def refuse_other(self, x: Any) -> None:
         """Raise TypeError if `x` is an array of another library; otherwise remember its type."""
         bare = stripped(x)
@@ -170,8 +174,10 @@ def record(space: Space, tape: Tape, rule: Callable[..., Any], arguments: tuple[
     if isinstance(y, tuple):
         tape.slots += len(y)
         tape.entries.append((xp, sources, first, [(part.shape, part.dtype) for part in y]))
-        return in_the_form_of(y, [traced(part, tape, first + i) for i, part in enumerate(y)])
-    if not (root.is_real(y.dtype) or root.plain.isdtype(y.dtype, "complex floating")):
+        return in_the_form_of(
+            y, [traced(part, tape, first + i) if root.is_floating(part) else part for i, part in enumerate(y)]
+        )
+    if not (root.are_real.get(y.dtype) or root.is_floating(y)):
         return y  # it has no gradient, as a sum in whole numbers
     tape.slots += 1
     tape.entries.append((xp, sources, first, None))

@@ -159,6 +159,14 @@ class Traced:
             raise TypeError("an array without axes has no length")
         return self.shape[0]
 
+    def __iter__(self) -> Any:
+        return iter(
+            [self.space.getitem(self, (i, ...)) for i in range(len(self))]
+        )  # not every library refuses an index beyond the last one
+
+    def __deepcopy__(self, memo: Any) -> Any:
+        return self.space.positive(self)  # of the same record
+
     def __repr__(self) -> str:
         return f"Traced({self.value!r})"
 
@@ -260,6 +268,8 @@ class Traced:
 
     @property
     def T(self) -> Any:
+        if self.ndim != 2:
+            raise ValueError(f"x.T is for matrices; x has shape {self.shape}. Use x.mT, or xp.permute_dims(x, axes).")
         return self.space.matrix_transpose(self)
 
     @property

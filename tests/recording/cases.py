@@ -122,6 +122,7 @@ case("meshgrid", lambda xp, x, y: sum(xp.meshgrid(x, y)) ** 2, numbers(3), numbe
 case("meshgrid ij", lambda xp, x, y: sum(xp.meshgrid(x, y, indexing="ij")) ** 2, numbers(3), numbers(4))
 case("asarray of lists", lambda xp, x: xp.asarray([[x[0] * x[1], 2.0], (x[1], xp.sin(x[0]))]) ** 2, numbers(2))
 case("astype", lambda xp, x: xp.astype(x, xp.float64) * 2, numbers(3))
+case("nextafter", lambda xp, x, y: xp.nextafter(x, y) * x, numbers(3), numbers(3, seed=1), second=False)
 
 case("getitem number", lambda xp, x: x[1, ...] * x[-1, ...], numbers(3, 2))
 case("getitem slices", lambda xp, x: x[::2, 1:] * x[:-1, None, 0], numbers(3, 3))

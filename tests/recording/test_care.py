@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import gc
 import threading
 import weakref
@@ -435,3 +436,51 @@ def test_constants_are_traced_arrays_that_can_be_written_to(be: nn.Backend) -> N
 
     x = be.asarray(np.asarray([1.0, 3.0]))
     close(be.to_numpy(grad(f)(x)), np.asarray([0.0, 6.0]), "float64" if "float64" in be.dtypes else "float32")
+
+
+def test_copies_stay_in_the_record(be: nn.Backend) -> None:
+    x = be.asarray(np.asarray([1.0, 3.0]))
+    for copied in (copy.copy, copy.deepcopy, lambda x: namespace(x).from_dlpack(x)):
+        got = grad(lambda x, copied=copied: namespace(x).sum(copied(x) ** 2))(x)
+        close(be.to_numpy(got), np.asarray([2.0, 6.0]), "float64" if "float64" in be.dtypes else "float32")
+
+
+def test_a_range_moves_with_its_start_and_step(host: nn.Backend) -> None:
+    x = np.asarray([1.0, 4.5, 0.9])
+    got = grad(lambda x: namespace(x).sum(namespace(x).arange(x[0], x[1], x[2])))(x)
+    assert got.tolist() == [4.0, 0.0, 6.0]
+    assert grad(lambda x, n: namespace(x).sum(namespace(x).arange(n) * x))(x, np.asarray(3)).tolist() == [0, 1, 2]
+
+
+def test_places_of_unique_entries_are_no_part_of_the_record(host: nn.Backend) -> None:
+    x = np.asarray([1.0, 2.0, 1.0])
+    got = grad(lambda x: namespace(x).sum(x[namespace(x).unique_all(x).indices]))(x)
+    assert got.tolist() == [1, 1, 0]
+
+
+@pytest.mark.parametrize(
+    ("f", "want"),
+    [
+        (lambda xp, x: xp.linspace(x[0], x[1], 3), [1.5, 1.5]),
+        (lambda xp, x: xp.linspace(0, x[1], 4, endpoint=False), [0.0, 1.5]),
+        (lambda xp, x: xp.full_like(x, x[1]) * x, [3.0, 7.0]),
+        (lambda xp, x: xp.full((3,), x[1]), [0.0, 3.0]),
+        (lambda xp, x: x.to_device(x.device) ** 2, [2.0, 6.0]),
+        (lambda xp, x: sum(each**2 for each in x), [2.0, 6.0]),
+        (lambda xp, x: (lambda a, b: a * b**2)(*x), [9.0, 6.0]),
+    ],
+    ids=["linspace", "without its end", "full_like", "full", "to_device", "iteration", "unpacking"],
+)
+def test_new_arrays_keep_the_gradient_of_what_fills_them(be: nn.Backend, f: Callable[..., Any], want: Any) -> None:
+    x = be.asarray(np.asarray([1.0, 3.0]))
+    dtype = "float64" if "float64" in be.dtypes else "float32"
+    close(be.to_numpy(grad(of_sum(f))(x)), np.asarray(want), dtype)
+    assert nn.hvp(of_sum(f), x, x).dtype == x.dtype
+
+
+def test_a_gradient_returns_to_the_device_that_it_came_from() -> None:
+    strict = nn.backend("strict")
+    x = strict.asarray([1.0, 2.0])
+    got = grad(lambda x: namespace(x).sum(x.to_device(strict.xp.Device("device1")) ** 2))(x)
+    assert got.device == x.device
+    assert strict.to_numpy(got).tolist() == [2, 4]

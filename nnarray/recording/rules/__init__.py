@@ -32,15 +32,14 @@ PLAIN = {
 }
 
 # Functions that no library has.
-OWN = str.split("cast_real euclidean full_svd getitem other_qr put_at shared sum_at thin_qr thin_svd times")
+OWN = str.split("cast_real euclidean full_svd getitem other_qr put_at shared sum_at thin_qr thin_svd times to_device")
 OF_SEQUENCES = ("concat", "stack")  # their first argument is a sequence of arrays
 
 # Whole numbers, truth values, new arrays, queries, and steps, whose derivative is 0 wherever it exists.
 WITHOUT_GRADIENT = str.split(
     "all any argmax argmin argsort bitwise_and bitwise_invert bitwise_left_shift bitwise_or bitwise_right_shift "
     "bitwise_xor ceil count_nonzero equal floor floor_divide greater greater_equal isfinite isin isinf isnan less "
-    "less_equal logical_and logical_not logical_or logical_xor matrix_rank nextafter nonzero not_equal round "
-    "searchsorted sign signbit trunc unique_all unique_counts unique_inverse unique_values "
-    "arange empty empty_like eye from_dlpack full_like linspace ones ones_like zeros zeros_like "
+    "less_equal logical_and logical_not logical_or logical_xor matrix_rank nonzero not_equal round searchsorted sign "
+    "signbit trunc empty empty_like eye ones ones_like zeros zeros_like "
     "broadcast_shapes can_cast finfo iinfo isdtype result_type"
 )

@@ -173,7 +173,11 @@ def copysign(xp: Namespace, x1: Any, x2: Any) -> Any:
     return y, (lambda xp, g: xp.where(xp.signbit(x1) == xp.signbit(y), g, -g), lambda xp, g: xp.zeros_like(g))
 
 
+def nextafter(xp: Namespace, x1: Any, x2: Any) -> Any:
+    return xp.nextafter(x1, x2), (lambda xp, g: g, None)
+
+
 RULES: dict[str, Callable[..., Any]] = {name: of_derivative(name, d) for name, d in DERIVATIVES.items()}
 RULES |= by_name(add, subtract, multiply, times, divide, remainder, negative)
-RULES |= by_name(maximum, minimum, clip, where, atan2, hypot, logaddexp, copysign)
+RULES |= by_name(maximum, minimum, clip, where, atan2, hypot, logaddexp, copysign, nextafter)
 RULES |= by_name(positive, conj, real) | {"pow": power}

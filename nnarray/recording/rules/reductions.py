@@ -71,9 +71,9 @@ def _extreme(xp: Namespace, y: Any, x: Any, axis: Any) -> Any:
     kept = kept_shape(x.shape, axis)
 
     def pullback(xp: Namespace, g: Any) -> Any:
-        ones = xp.astype(x == xp.reshape(y, kept), g.dtype)
-        part = xp.reshape(g, kept) / kernels.summed_to(ones, kept)
-        return xp.times(ones, part)
+        wide_y, wide_g = (y, g) if y.shape == kept else (xp.reshape(y, kept), xp.reshape(g, kept))
+        ones = xp.astype(x == wide_y, g.dtype)
+        return xp.times(ones, wide_g / kernels.summed_to(ones, kept))
 
     return y, (pullback,)
 

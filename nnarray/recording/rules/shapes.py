@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from nnarray.backends import device_of, on_device
 from nnarray.names import by_name
 from nnarray.recording.rules.reductions import axes_of
 from nnarray.recording.traced import Traced, stripped
 from nnarray.recording.trees import leaves
-from nnarray.typing import Namespace, Shape
+from nnarray.typing import Device, Namespace, Shape
 
 
 def reshape(xp: Namespace, x: Any, shape: Shape, *, copy: bool | None = None) -> Any:
@@ -70,6 +71,11 @@ def astype(xp: Namespace, x: Any, dtype: Any, **settings: Any) -> Any:
     return xp.cast_real(x, dtype, **settings), (lambda xp, g: g,)
 
 
+def to_device(xp: Namespace, x: Any, device: Device) -> Any:
+    before = device_of(x)
+    return on_device(x, device), (lambda xp, g: xp.to_device(g, before),)
+
+
 def cast(xp: Namespace, x: Any, dtype: Any, /, **settings: Any) -> Any:
     """`astype`: whole numbers and truth values have no gradient."""
     if not xp.isdtype(dtype, ("real floating", "complex floating")):
@@ -97,6 +103,31 @@ def full(xp: Namespace, shape: Any, fill_value: Any, /, **settings: Any) -> Any:
         return xp.plain.full(shape, fill_value, **settings)
     dtype = settings.get("dtype") or fill_value.dtype
     return cast(xp, xp.broadcast_to(fill_value, (shape,) if isinstance(shape, int) else tuple(shape)), dtype)
+
+
+def full_like(xp: Namespace, x: Any, /, fill_value: Any, **settings: Any) -> Any:
+    if not isinstance(fill_value, Traced):
+        return xp.plain.full_like(stripped(x), fill_value, **settings)
+    return full(xp, x.shape, fill_value, dtype=settings.get("dtype") or x.dtype)
+
+
+def linspace(xp: Namespace, start: Any, stop: Any, /, num: int, *, endpoint: bool = True, **settings: Any) -> Any:
+    like = start if isinstance(start, Traced) else stop
+    steps = xp.arange(num, dtype=like.dtype, device=like.device) / max(num - endpoint, 1)
+    return cast(xp, start + (stop - start) * steps, settings.get("dtype") or like.dtype)
+
+
+def arange(xp: Namespace, start: Any, /, stop: Any = None, step: Any = 1, **settings: Any) -> Any:
+    """The number of entries depends on the values, and has no derivative; the entries depend on `start` and `step`."""
+    start, stop = (0, start) if stop is None else (start, stop)
+    y = xp.plain.arange(*map(stripped, (start, stop, step)), **settings)
+    if not (isinstance(start, Traced) or isinstance(step, Traced)):
+        return xp.as_constant(y)
+    return start + step * xp.plain.arange(y.shape[0], dtype=y.dtype, device=device_of(y))
+
+
+def from_dlpack(xp: Namespace, x: Any, /, **settings: Any) -> Any:
+    return xp.positive(x)
 
 
 def expand_dims(xp: Namespace, x: Any, /, *, axis: Any = 0) -> Any:
@@ -164,9 +195,8 @@ def ifftshift(xp: Namespace, x: Any, /, *, axes: Any = None) -> Any:
 
 
 FFT_COMPOSED = {"fftshift": fftshift, "ifftshift": ifftshift}  # the other functions of `fft` have complex numbers
-RULES = by_name(broadcast_to, concat, flip, matrix_transpose, permute_dims, reshape, roll, stack, tril, triu) | {
-    "cast_real": astype
-}
-COMPOSED = by_name(asarray, broadcast_arrays, expand_dims, full, meshgrid, moveaxis, squeeze, tile, unstack) | {
-    "astype": cast
-}
+RULES = by_name(
+    broadcast_to, concat, flip, matrix_transpose, permute_dims, reshape, roll, stack, to_device, tril, triu
+) | {"cast_real": astype}
+COMPOSED = by_name(asarray, broadcast_arrays, expand_dims, meshgrid, moveaxis, squeeze, tile, unstack)
+COMPOSED |= by_name(arange, from_dlpack, full, full_like, linspace) | {"astype": cast}

@@ -33,6 +33,6 @@ def _rule(name: str, part: str) -> Callable[..., Any]:
     return rule
 
 
-RULES = {"imag": _rule("imag", "")}
+RULES = {name: _rule(name, "") for name in str.split("imag unique_all unique_counts unique_inverse unique_values")}
 LINALG_RULES = {name: _rule(name, "linalg") for name in ("eig", "eigvals")}
 FFT_RULES = {name: _rule(name, "fft") for name in str.split("fft fftn hfft ifft ifftn ihfft irfft irfftn rfft rfftn")}
