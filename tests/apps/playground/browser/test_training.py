@@ -177,7 +177,7 @@ def test_two_tabs_do_not_disturb_each_other(screen: Screen, tab: Callable[..., S
     other = tab().open(address)
     other.click("[data-kind=circles]")
     other.until(lambda: other.settings["data"]["kind"] == "circles", "circles")
-    other.page.wait_for_timeout(300)
+    other.drawn()
     image, loss = other.image(".plot canvas"), other.store("store.frame.loss.train")
     screen.choose("Learning rate", "0.1")
     screen.run(20)
