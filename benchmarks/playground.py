@@ -1,5 +1,5 @@
-"""The playground at work: its first frame, frames a second and what one costs the browser, the training with and without
-the page, and memory.
+"""The playground at work: its first frame, frames a second and what one costs the browser, the training with and
+without the page, and memory.
 
 The network has layers of 8, 8 and 8 units, and the data are the two spirals. Chromium, the server and the training
 share the cores of this machine. It needs a browser, as the tests of the playground do.

@@ -158,7 +158,7 @@ def test_it_says_that_it_prepares_while_steps_are_compiled(screen: Screen) -> No
     screen.until(lambda: "preparing" in screen.text("#state"), "that it is said")
     screen.send("{ type: 'step', epochs: 1 }")
     assert "preparing" not in screen.text(".counter")
-    screen.page.evaluate("import('/page/store.js').then(({ emit }) => emit('waiting', true))")  # other data, for example
+    screen.page.evaluate("import('/page/store.js').then(({ emit }) => emit('waiting', true))")  # as by other data
     screen.until(lambda: "preparing" in screen.text(".counter"), "that the change is prepared")
     screen.send("{ type: 'set', settings: {} }")
     assert "preparing" not in screen.text(".counter")
