@@ -1,4 +1,5 @@
-"""The playground at work: its first frame, frames a second, the speed of the training with and without it, and memory.
+"""The playground at work: its first frame, frames a second and what one costs the browser, the training with and
+without the page, and memory.
 
 The network has layers of 8, 8 and 8 units, and the data are the two spirals. Chromium, the server and the training
 share the cores of this machine. It needs a browser, as the tests of the playground do.
@@ -13,6 +14,7 @@ import argparse
 import os
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from statistics import linear_regression, median
 from typing import Any
@@ -64,6 +66,18 @@ def resident(process: Any) -> float:
     return int(pages) * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
+def busy(process: int, leave_out: int = 0) -> float:
+    """Milliseconds that the processor has worked for a process and all that it has started, but for one of these."""
+    if process == leave_out:
+        return 0.0
+    folder, total = Path(f"/proc/{process}"), 0.0
+    with suppress(OSError):  # one that has just ended
+        for thread in folder.joinpath("task").iterdir():
+            total += int(thread.joinpath("schedstat").read_text().split()[0]) / 1e6
+            total += sum(busy(int(each), leave_out) for each in thread.joinpath("children").read_text().split())
+    return total
+
+
 def growth(screen: Any, process: Any, seconds: float) -> None:
     """Print how the memory of the server and of the page grows while it trains."""
     times, server, page = [], [], []
@@ -100,9 +114,12 @@ def measure(seconds: float, memory: float) -> None:
             without = alone(seconds)
             screen.send("{ type: 'run' }")
             page.wait_for_timeout(1000)
-            rows.append((*page.evaluate(DRAWN, seconds), without))
-        frames, with_page, without = (median(row[k] for row in rows) for k in range(3))
-        print(f"frames: {frames:.1f} a second")
+            before = busy(os.getpid(), process.pid)
+            drawn, with_page = page.evaluate(DRAWN, seconds)
+            cost = (busy(os.getpid(), process.pid) - before) / (drawn * seconds)
+            rows.append((drawn, with_page, without, cost))
+        frames, with_page, without, cost = (median(row[k] for row in rows) for k in range(4))
+        print(f"frames: {frames:.1f} a second; each costs the browser {cost:.1f} ms of one core")
         print(
             f"steps: {with_page:,.0f} a second with the page, {without:,.0f} without; {with_page / without:.2f} of it"
         )

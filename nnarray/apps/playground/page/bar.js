@@ -220,6 +220,9 @@ on("frame", (frame) => {
   prepare(store.preparing);
   if (isFull(frame)) showFrame();
 });
+on("waiting", (now) => {
+  if (now || waiting) prepare(now || store.preparing);
+});
 on("state", (event) => {
   prepare(store.preparing);
   showRunning();

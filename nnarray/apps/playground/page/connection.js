@@ -77,13 +77,16 @@ export function send(message, latest, quiet = false) {
   return entry.done;
 }
 
+const CHANGES = ["set", "restore"]; // of data or the network, for which something may be compiled first
+
 async function next() {
   const entry = queue.shift();
   sending = Boolean(entry);
   if (!entry) return;
   try {
     const message = typeof entry.message === "function" ? entry.message() : entry.message;
-    const { events } = await post(`/session/${session}/message`, JSON.stringify(message));
+    if (CHANGES.includes(message.type)) emit("waiting", true);
+    const { events } = await post(`/session/${session}/message`, JSON.stringify(message)).finally(() => emit("waiting", false));
     events.filter(({ type }) => !entry.quiet || type !== "refused").forEach(apply);
     entry.resolve(events);
   } catch (error) {

@@ -20,7 +20,7 @@ PIXELS = """([selector, points]) => {
   const context = copy.getContext("2d", { willReadFrequently: true });
   context.drawImage(canvas, 0, 0);
   const ratio = canvas.width / canvas.getBoundingClientRect().width;
-  return points.map(([x, y]) => [...context.getImageData(Math.round(x * ratio), Math.round(y * ratio), 1, 1).data]);
+  return points.map(([x, y]) => [...context.getImageData(Math.floor(x * ratio), Math.floor(y * ratio), 1, 1).data]);
 }"""
 IMAGE = "(selector) => document.querySelector(selector).toDataURL()"
 PLACES = """(selector, rows) => {
@@ -64,6 +64,10 @@ class Screen:
         self.page.goto(url)
         self.page.wait_for_selector(".neuron")
         self.until(lambda: self.store("store.paced && store.previews.spirals"), "the datasets to choose from")
+        return self.drawn()
+
+    def drawn(self) -> Screen:
+        """Wait until what the page knows is drawn."""
         self.page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => done())))")
         return self
 
@@ -94,6 +98,7 @@ class Screen:
     def pause(self) -> None:
         self.click(".drive .main")
         self.until(lambda: not self.store("store.running || store.wanted !== null"), "the pause")
+        self.drawn()
 
     def step(self, epochs: int) -> None:
         """Train by the button for one epoch."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import signal
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,9 @@ import pytest
 from PIL import Image
 
 import nnarray as nn
+from nnarray.apps.playground.limits import Limits
+from nnarray.apps.playground.server import Server
+from nnarray.apps.playground.session import Session
 from tests.apps.playground.browser.screen import Screen, playground
 from tests.processes import run_python
 
@@ -106,14 +110,22 @@ def test_ctrl_c_ends_the_server_and_the_page_says_so(tab: Callable[..., Screen])
 
 
 def test_with_the_last_tab_the_server_ends(tab: Callable[..., Screen]) -> None:
-    with playground("--exit-on-close") as (process, url):
-        first, second = tab().open(url), tab().open(url)
+    server = Server(Session, limits=Limits(exit_after=0.3), exit_on_close=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+    thread.start()
+    try:
+        first, second = tab().open(server.url), tab().open(server.url)
         first.page.goto("about:blank")
+        second.until(lambda: len(server.rooms) == 1, "the end of the first session")
         second.run(2)
-        second.page.wait_for_timeout(4500)  # longer than the server waits for another page
-        assert process.poll() is None
+        second.page.wait_for_timeout(800)  # longer than the server waits for another page
+        assert thread.is_alive()
         second.page.goto("about:blank")
-        assert process.wait(20) == 0
+        thread.join(20)
+        assert not thread.is_alive()
+    finally:
+        server.shutdown()
+        server.server_close()
 
 
 def test_a_page_without_the_token_is_refused(tab: Callable[..., Screen], address: str) -> None:

@@ -158,6 +158,10 @@ def test_it_says_that_it_prepares_while_steps_are_compiled(screen: Screen) -> No
     screen.until(lambda: "preparing" in screen.text("#state"), "that it is said")
     screen.send("{ type: 'step', epochs: 1 }")
     assert "preparing" not in screen.text(".counter")
+    screen.page.evaluate("import('/page/store.js').then(({ emit }) => emit('waiting', true))")  # as by other data
+    screen.until(lambda: "preparing" in screen.text(".counter"), "that the change is prepared")
+    screen.send("{ type: 'set', settings: {} }")
+    assert "preparing" not in screen.text(".counter")
 
 
 def test_a_reset_gives_the_first_image_again(screen: Screen) -> None:
@@ -177,7 +181,7 @@ def test_two_tabs_do_not_disturb_each_other(screen: Screen, tab: Callable[..., S
     other = tab().open(address)
     other.click("[data-kind=circles]")
     other.until(lambda: other.settings["data"]["kind"] == "circles", "circles")
-    other.page.wait_for_timeout(300)
+    other.drawn()
     image, loss = other.image(".plot canvas"), other.store("store.frame.loss.train")
     screen.choose("Learning rate", "0.1")
     screen.run(20)
