@@ -1165,6 +1165,18 @@ def text_file(data: bytes, encoding: str = "utf-8") -> Case:
     return case
 
 
+class Endless(nn.text.ByteTokenizer):
+    """Stands for a text of more tokens than the memory can hold."""
+
+    def encode(self, text: str) -> list[int]:
+        raise MemoryError
+
+
+def too_many_tokens(b: Bench) -> Call:
+    Path("t.txt").write_text("text")
+    return lambda: nn.datasets.tokenized("t.txt", Endless())
+
+
 def of_files(vocabulary: str, merges: str) -> Case:
     def case(b: Bench) -> Call:
         Path("vocab.json").write_text(vocabulary)
@@ -1222,6 +1234,8 @@ TEXTS: dict[str, Case] = {
     "a text file in another encoding": text_file(b"caf\xc3\xa9\nca\xe9\n"),
     "a text file in UTF-16": text_file("text".encode("utf-16")),
     "an encoding that does not exist": text_file(b"text", "utf-9"),
+    "a text of more tokens than the memory can hold": too_many_tokens,
+    "a text at which to stop that is empty": lambda b: lambda: with_tokenizer().generate("ab", stop=""),
     "no such text file": lambda b: lambda: nn.datasets.tokenized("t.txt", nn.text.ByteTokenizer()),
     "a character that is not in the vocabulary": lambda b: lambda: nn.text.CharacterTokenizer("ab\n").encode("aba\nZ"),
     "half a character": lambda b: lambda: nn.text.ByteTokenizer().encode("a\ud800"),
@@ -1271,6 +1285,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "an option of tables for a text": ("train", "text.txt", "--hidden", "5", "--backend", "numpy"),
     "an option of texts for a table": (*TRAIN, "--target", "kind", "--context", "5"),
     "a text that is too short": ("train", "text.txt", "--backend", "numpy"),
+    "a text of one character": ("train", "zeros.txt", "--backend", "numpy"),
     "no model for a prompt": ("generate", "none.safetensors", "--backend", "numpy"),
     "a port that does not exist": ("playground", "--port", "70000", "--no-browser"),
 }
@@ -1381,6 +1396,7 @@ def test_what_ends_a_training_leaves_the_last_good_step(host: nn.Backend, what: 
 def test_bad_commands(what: str) -> None:
     pd.DataFrame(COLUMNS).to_csv("data.csv", index=False)
     Path("text.txt").write_text("a text of few words")
+    Path("zeros.txt").write_text("0" * 1000)
     row = ROWS[what]
     done = CliRunner().invoke(app, list(COMMANDS[what]), prog_name="nnarray")
     assert done.exit_code == int(row.error), done.output

@@ -57,7 +57,13 @@ def generate(
 
     net = texts.load(model, backends.backend(backend), dtype)
     begin = texts.first_prompt(net) if prompt is None else prompt
-    _show(begin)
+    waiting = [begin]  # not shown before it is known to be one that the model can continue
+
+    def show(text: str) -> None:
+        sys.stdout.write("".join((*waiting, text)))
+        sys.stdout.flush()
+        waiting.clear()
+
     net.generate(
         begin,
         max_tokens=max_tokens,
@@ -67,11 +73,6 @@ def generate(
         repetition_penalty=repetition_penalty,
         stop=tuple(stop or ()),
         seed=seed,
-        stream=_show,
+        stream=show,
     )
-    _show("\n")
-
-
-def _show(text: str) -> None:
-    sys.stdout.write(text)
-    sys.stdout.flush()
+    show("\n")

@@ -55,6 +55,20 @@ def closed_at_errors(file: IO[bytes]) -> Generator[None]:
 
 
 @contextmanager
+def address_space(needed: int) -> Generator[None]:
+    """If a file cannot be mapped because addresses are limited, raise a `MemoryError` that says so, and the remedy."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno != errno.ENOMEM:
+            raise
+        raise MemoryError(
+            f"a mapped file of {memory(needed)} takes no memory, but so much of the address space, which is limited "
+            f"for this process. Raise the limit: ulimit -v unlimited."
+        ) from error
+
+
+@contextmanager
 def room(folder: Path, needed: int) -> Generator[None]:
     """For a full disk, raise an error that names it, the space needed, and the remedy."""
     try:

@@ -12,6 +12,7 @@ import numpy as np
 from nnarray import random
 from nnarray.backends import host_backend, library_of
 from nnarray.checks import integer
+from nnarray.datasets.scratch import address_space
 from nnarray.datasets.sources import Source
 from nnarray.datasets.streams import Stream
 from nnarray.random import Key
@@ -180,6 +181,8 @@ def tokenized(
     ------
     FileNotFoundError
         If there is no such file.
+    MemoryError
+        If the memory cannot hold the tokens, and there is no `out`.
     ValueError
         If the file is empty, has another encoding (the message names the byte and the line), or has text that the
         tokenizer does not know; or if `out` has another ending.
@@ -195,7 +198,13 @@ def tokenized(
     [116, 111, 32, 98, 101]
     """
     if out is None:
-        return np.concatenate([*tokens_in(path, tokenizer, encoding)])
+        try:
+            return np.concatenate([*tokens_in(path, tokenizer, encoding)])
+        except MemoryError as error:
+            raise MemoryError(
+                f"the memory cannot hold the tokens of {str(path)!r}. Pass out='tokens.npy': then they are written "
+                f"into that file, part by part, and only mapped."
+            ) from error
     file = Path(out)
     if file.suffix != ".npy":
         raise ValueError(f"out must be the path of a .npy file; got {str(out)!r}.")
@@ -205,7 +214,8 @@ def tokenized(
     except BaseException:
         file.unlink(missing_ok=True)  # a part of the tokens would look like all of them
         raise
-    return np.load(file, mmap_mode="r")
+    with address_space(file.stat().st_size):
+        return np.load(file, mmap_mode="r")
 
 
 def tokens_dtype(tokenizer: Tokenizer) -> np.dtype[Any]:

@@ -29,9 +29,11 @@ class Stops:
         several: Iterable[Any] = stop if is_several(stop) else [stop]
         tokens, texts = set[int]() if end is None else {end}, list[str]()
         for each in several:
-            if isinstance(each, str) and each:
+            if isinstance(each, str) and not each:
+                raise ValueError("stop: a text that is empty is everywhere. Pass another text, or leave it out.")
+            if isinstance(each, str):
                 texts.append(each)
-            elif isinstance(each, bool | str) or not hasattr(each, "__index__"):
+            elif isinstance(each, bool) or not hasattr(each, "__index__"):
                 raise TypeError(f"stop must be a token, a text that is not empty, or several; got {shown(each)}.")
             elif not 0 <= each < size:
                 raise ValueError(f"stop: token {each} is not in the vocabulary, which has 0 to {size - 1}.")

@@ -8,11 +8,12 @@ from typing import Any
 
 from nnarray import kernels
 from nnarray.backends import namespace
-from nnarray.checks import integer, switch
+from nnarray.checks import in_range, integer, switch
 from nnarray.kernels.standard.recurrent import Cell
 from nnarray.layers.base import Context, Layer, Out, Param, settle
 from nnarray.layers.initializers import Initializer, Uniform, kept_initializer
 from nnarray.layers.kinds import Spec
+from nnarray.layers.regularisation import Dropout
 from nnarray.names import named
 from nnarray.typing import Array, Shape, Tree
 
@@ -36,6 +37,7 @@ class _Recurrent(Layer):
     _: KW_ONLY
     bidirectional: bool = False
     bias: bool = True
+    dropout: float = 0.0
     init: str | Initializer | None = None
 
     def __post_init__(self) -> None:
@@ -45,6 +47,12 @@ class _Recurrent(Layer):
         integer(self.num_layers, f"{kind} num_layers", 1, usual=1)
         for each in ("bidirectional", "bias"):
             switch(getattr(self, each), f"{kind} {each}")
+        in_range(self.dropout, f"{kind} dropout", 0, 1, remedy=" Use dropout=0 to switch it off.")
+        if self.dropout and self.num_layers == 1:
+            raise ValueError(
+                f"{kind} dropout={self.dropout} is between stacked layers, and there is one layer only. Use "
+                f"num_layers=2, or put nn.Dropout({self.dropout}) behind it."
+            )
         settle(self, init=self.init and kept_initializer(self.init))
 
     @property
@@ -98,7 +106,7 @@ class _Recurrent(Layer):
     def forward(self, params: Tree, x: Array, ctx: Context) -> Out:
         """The states at all positions, zero at those that are masked; the pullback goes back through time."""
         xp, mask = namespace(x), self._mask(x, ctx)
-        h, pullbacks, together, last = _where(mask, x), [], [], []
+        h, pullbacks, together, last, drops = _where(mask, x), [], [], [], list[Any]()
         for i, reverse, names in self.passes:
             together = [] if not reverse else together
             weight_ih, weight_hh, *biases = (params[name] for name in names if name in params)
@@ -123,10 +131,16 @@ class _Recurrent(Layer):
             last.append(states)
             if reverse == self.bidirectional:
                 h = together[0] if len(together) == 1 else xp.concat(together, axis=-1)
+                drop = self._dropout(i).forward({}, h, ctx.child(f"dropout_l{i}"))
+                h, drops = drop.y, [*drops, drop.pullback]
         cache = {} if ctx.cache is None else self._cache(last)
-        return Out(_where(mask, h), self._pullback(pullbacks, mask), mask=ctx.mask, cache=cache)
+        return Out(_where(mask, h), self._pullback(pullbacks, drops, mask), mask=ctx.mask, cache=cache)
 
-    def _pullback(self, pullbacks: list[Any], mask: Array | None) -> Any:
+    def _dropout(self, i: int) -> Dropout:
+        """The dropout behind a layer; the last one has none."""
+        return Dropout(self.dropout if i + 1 < self.num_layers else 0.0)
+
+    def _pullback(self, pullbacks: list[Any], drops: list[Any], mask: Array | None) -> Any:
         """dy -> dx and the gradients, by the layers from last to first; both directions add up."""
         directions = 1 + self.bidirectional
 
@@ -135,6 +149,7 @@ class _Recurrent(Layer):
             dh: Any = _where(mask, dy)
             for first in range(len(pullbacks) - directions, -1, -directions):
                 dxs: list[Any] = []
+                dh, _ = drops[first // directions](dh)
                 for d, (names, back) in enumerate(pullbacks[first : first + directions]):
                     dx, *gradients = back(dh[..., d * self.units : (d + 1) * self.units])
                     dxs.append(dx)
@@ -193,6 +208,8 @@ class SimpleRNN(_Recurrent):
         Whether each layer reads from the last position to the first too. The outputs of both are concatenated.
     bias : bool
         Whether there are biases.
+    dropout : float
+        The rate of dropout between stacked layers, in training.
     init : str or Initializer, optional
         The initial values of the weights. If None, they are uniform on +-1 / sqrt(units), as the biases are.
     activation : {"tanh", "relu"}
@@ -243,7 +260,7 @@ class LSTM(_Recurrent):
 
     Parameters
     ----------
-    units, num_layers, bidirectional, bias, init
+    units, num_layers, bidirectional, bias, dropout, init
         As for `SimpleRNN`.
 
     References
@@ -278,7 +295,7 @@ class GRU(_Recurrent):
 
     Parameters
     ----------
-    units, num_layers, bidirectional, bias, init
+    units, num_layers, bidirectional, bias, dropout, init
         As for `SimpleRNN`.
 
     References

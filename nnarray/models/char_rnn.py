@@ -40,7 +40,7 @@ def char_rnn(
     embedding : int, optional
         The number of features of each token; as many as `units` if None.
     dropout : float
-        The rate after the embedding and after the recurrent layer; 0 for none.
+        The rate after the embedding, between stacked recurrent layers, and after the last one; 0 for none.
 
     Raises
     ------
@@ -65,7 +65,7 @@ def char_rnn(
     """
     count = integer(vocabulary, "vocabulary", 1, usual=65)
     size = units if embedding is None else integer(embedding, "embedding", 1, usual=64)
-    recurrent = named(cell, CELLS, "cell of char_rnn")(units, num_layers)
+    recurrent = named(cell, CELLS, "cell of char_rnn")(units, num_layers, dropout=dropout if num_layers > 1 else 0.0)
     layers: list[Layer] = [Embedding(count, size), recurrent]
     if dropout:
         layers = [layers[0], Dropout(dropout), recurrent, Dropout(dropout)]

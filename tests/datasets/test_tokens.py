@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -167,6 +168,16 @@ def test_files_that_cannot_be_read(tmp_path: Path, data: bytes, encoding: str, m
 def test_what_is_wrong_is_named(call: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         call()
+
+
+def test_limited_addresses_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any, **__: Any) -> Any:
+        raise OSError(errno.ENOMEM, "Cannot allocate memory")
+
+    (tmp_path / "t.txt").write_text("text")
+    monkeypatch.setattr(np, "load", refuse)
+    with pytest.raises(MemoryError, match=r"so much of the address space, which is limited.*ulimit -v unlimited"):
+        nn.datasets.tokenized(tmp_path / "t.txt", nn.text.ByteTokenizer(), tmp_path / "t.npy")
 
 
 def test_tales_come_from_the_seed() -> None:

@@ -276,6 +276,7 @@ def test_a_file_may_have_the_tokenizer_of_another_model(host: nn.Backend) -> Non
         ),
         (lambda m: m.generate("to", max_tokens=0), ValueError, r"max_tokens must be an integer of at least 1"),
         (lambda m: m.generate("to", stop=99), ValueError, r"stop: token 99 is not in the vocabulary"),
+        (lambda m: m.generate("to", stop=""), ValueError, r"stop: a text that is empty is everywhere"),
         (
             lambda m: m.generate("to", stop=1.5),
             TypeError,
@@ -316,3 +317,29 @@ def test_a_model_without_a_tokenizer_and_one_with_nan(host: nn.Backend) -> None:
     made = nn.Network(nn.Embedding(4, 2), nn.Dense(4), nn.Lambda(lambda x: x + np.nan)).init((4,))
     with pytest.raises(ValueError, match=r"outputs of the model have NaN"):
         made.generate([1], cache=False)
+
+
+NETWORKS: dict[str, nn.Network] = {
+    "gpt": nn.models.gpt(11, 8, 2, 2, init=nn.initializers.Normal(0.0, 0.5)),
+    "llama": nn.models.gpt(
+        *(11, 8, 2, 4),
+        kv_heads=2,
+        rotary=1e4,
+        norm="rms",
+        activation="swiglu",
+        bias=False,
+        tied=False,
+        init=nn.initializers.Normal(0.0, 0.5),
+    ),
+    "char_rnn": nn.models.char_rnn(11, 8, 2, cell="gru"),
+}
+
+
+@pytest.mark.once_a_library
+@pytest.mark.parametrize("kind", NETWORKS)
+def test_greedy_text_is_the_same_with_a_cache_far_beyond_the_positions_of_the_model(be: nn.Backend, kind: str) -> None:
+    made = NETWORKS[kind].init((8,), seed=5, backend=be, dtype="float32")
+    prompt, settings = be.asarray(np.asarray([[3, 1, 4], [1, 5, 9]])), {"max_tokens": 22, "temperature": 0}
+    with_it, without = (to_host(be, made.generate(prompt, cache=cache, **settings)) for cache in (True, False))
+    np.testing.assert_array_equal(with_it, without)
+    assert len(np.unique(with_it)) > 1

@@ -20,6 +20,7 @@ LAYERS = {
     "lstm-deep": (nn.LSTM(2, 2, bidirectional=True), (3, 3)),
     "gru": (nn.GRU(3, bidirectional=True), (4, 2)),
     "gru-deep": (nn.GRU(4, 2, bias=False), (1, 4)),
+    "dropout": (nn.GRU(3, 3, bidirectional=True, dropout=0.4), (4, 2)),
     "last": (nn.Network(nn.GRU(3), nn.LastStep()), (4, 2)),
     "masked": (nn.Masked(nn.LSTM(3, bidirectional=True), nn.LastStep()), {"values": (5, 2), "mask": (5,)}),
     "masked-mean": (nn.Masked(nn.GRU(3), nn.GlobalAvgPool()), {"values": (5, 2), "mask": (5,)}),
@@ -125,6 +126,43 @@ def test_padded_positions_have_no_effect(be: nn.Backend, dtype: str, kind: str) 
             total = {name: total[name] + to_host(be, g) for name, g in each.items()}
     for name, want in total.items():
         nn.testing.assert_close(gradients[name], want)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_states_go_in_and_out_as_pytorchs(be: nn.Backend, dtype: str, kind: str) -> None:
+    """A cache has the states: (batch, layers, units) each, where PyTorch has (layers, batch, units)."""
+    import torch
+
+    layer = made(kind, {"units": 4, "num_layers": 2})
+    reference = theirs(layer, 3)
+    model = nn.Network(layer).init((5, 3), backend=be, dtype=dtype)
+    model.load_torch({f"0.{name}": x.detach().numpy().astype(dtype) for name, x in reference.state_dict().items()})
+    names = ("hidden", "cell")[: layer.recurrence.states]
+    before = [RNG.normal(size=(3, 2, 4)).astype(dtype) for _ in names]
+    cache = model.new_cache(3)
+    given = {name: be.asarray(x, dtype=dtype) for name, x in zip(names, before, strict=True)}
+    x = RNG.normal(size=(3, 5, 3)).astype(dtype)
+    y, cache = model.decode(be.asarray(x, dtype=dtype), cache._replace(layers={"0": given}))
+
+    swapped = [torch.tensor(each.swapaxes(0, 1)).double().contiguous() for each in before]
+    want, after = reference(torch.tensor(x).double(), swapped[0] if len(names) == 1 else tuple(swapped))
+    tolerance = 1e-9 if dtype == "float64" else 1e-5
+    np.testing.assert_allclose(to_host(be, y), want.detach().numpy(), atol=tolerance)
+    for name, state in zip(names, [after] if len(names) == 1 else after, strict=True):
+        got = to_host(be, cache.layers["0"][name]).swapaxes(0, 1)
+        np.testing.assert_allclose(got, state.detach().numpy(), atol=tolerance)
+
+
+def test_dropout_is_between_stacked_layers(be: nn.Backend) -> None:
+    """In training, whole entries of the first layer's outputs are left out; the second layer's are all there."""
+    layer = nn.SimpleRNN(4, 2, dropout=0.5, activation="relu", bias=False, init="ones")
+    model = nn.Network(layer).init((3, 4), backend=be, dtype="float32")
+    x, params = be.asarray(np.ones((50, 3, 4)), dtype="float32"), model.wiring.params.tree(model.theta)["0"]
+    trained = layer.forward(params, x, nn.Context(training=True, root=nn.Key(0)))
+    first = to_host(be, trained.y)[:, 0, 0] / 4.0 / 2.0  # 4 of each entry that is kept, times 2
+    assert set(first.tolist()) <= {0.0, 1.0, 2.0, 3.0, 4.0}
+    assert 1.5 < first.mean() < 2.5
+    np.testing.assert_allclose(to_host(be, layer.forward(params, x, nn.Context()).y)[:, 0], 16.0)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -236,6 +274,8 @@ def test_weights_go_to_pytorch_and_back() -> None:
         (lambda: nn.LSTM(0), ValueError, "LSTM units must be an integer of at least 1; got 0"),
         (lambda: nn.GRU(3, 0), ValueError, "GRU num_layers must be an integer of at least 1; got 0"),
         (lambda: nn.GRU(3, hidden_size=4), TypeError, "hidden_size.*Did you mean units="),
+        (lambda: nn.GRU(3, dropout=0.5), ValueError, r"is between stacked layers.*nn\.Dropout\(0\.5\) behind"),
+        (lambda: nn.GRU(3, 2, dropout=1), ValueError, "GRU dropout must satisfy 0 <= dropout < 1; got 1"),
         (lambda: nn.SimpleRNN(3, activation="gelu"), ValueError, "unknown activation of SimpleRNN 'gelu'; use .*tanh"),
         (lambda: nn.LSTM(3, bidirectional=2), TypeError, "LSTM bidirectional must be True or False; got 2"),
         (lambda: nn.Network(nn.LSTM(3)).init((4,)), ValueError, r"\(positions, features\).*X\[\.\.\., None\]"),

@@ -21,7 +21,7 @@ from nnarray.apps.workflow.model_files import (
 from nnarray.apps.workflow.stopping import Ended, stopping
 from nnarray.backends import Backend
 from nnarray.checks import integer, real
-from nnarray.datasets.scratch import closed_at_errors, is_too_much, room, without_name
+from nnarray.datasets.scratch import address_space, closed_at_errors, is_too_much, room, without_name
 from nnarray.datasets.tokens import TokenWindows, token_windows, tokenized, tokens_dtype, tokens_in
 from nnarray.model import Model
 from nnarray.models import gpt
@@ -120,6 +120,11 @@ def read(path: Path, plan: TextPlan) -> Texts:
     """
     tokenizer = tokenizer_of(path, plan)
     tokens = _tokens(path, tokenizer, plan)
+    if len(tokenizer) == 1:
+        raise ValueError(
+            f"{str(path)!r} has one character only, {tokenizer.tokens[0]!r}, again and again, so that there is nothing "
+            f"to predict. Pass another text."
+        )
     cut = len(tokens) - round(plan.validation * len(tokens))
     length = plan.context
     if cut <= length or (plan.validation and len(tokens) - cut <= length):
@@ -150,7 +155,8 @@ def _tokens(path: Path, tokenizer: Tokenizer, plan: TextPlan) -> np.ndarray:
             file.write(part.tobytes())
             count += len(part)
         file.flush()
-        return np.memmap(file, dtype, "r", shape=(count,))
+        with address_space(count * dtype.itemsize):
+            return np.memmap(file, dtype, "r", shape=(count,))
 
 
 def _held_out(tokens: np.ndarray, length: int, size: int) -> TokenWindows:
