@@ -403,6 +403,8 @@ def attribute_errors(module: str, names: Iterable[str], others: Also, otherwise:
     known = dict.fromkeys(names)
 
     def missing(name: str) -> NoReturn:
+        if name.startswith("__"):  # each import asks for __path__: a search for what is meant would take a while
+            raise AttributeError(f"module {module!r} has no attribute {name!r}.", name=name, obj=sys.modules[module])
         here = spelled(name, known, others)
         hint = f" Here it is {here}." if here else MODULE.get(name) or guessed(name, known)
         hint = hint or otherwise or f" It has {', '.join(known)}."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import importlib
 import inspect
 import pickle
 import re
@@ -220,3 +221,10 @@ def test_a_backend_may_have_the_name_of_its_package() -> None:
 def test_standardising_as_the_error_says_works() -> None:
     scaler = nn.datasets.Standardizer.fit(X)
     assert scaler.transform(X).shape == X.shape
+
+
+@pytest.mark.parametrize("module", ["losses", "metrics", "schedules", "text"])
+def test_imports_that_ask_a_module_for_its_path_search_for_no_name(module, monkeypatch):
+    monkeypatch.setattr(arguments, "spelled", lambda *_: pytest.fail("a search takes a while"))
+    with pytest.raises(AttributeError, match=f"module 'nnarray.{module}' has no attribute '__missing__'"):
+        importlib.import_module(f"nnarray.{module}").__missing__  # noqa: B018

@@ -61,14 +61,13 @@ def recurrence(
     input_gradient: bool = True,
     keep: bool = True,
 ) -> Any:
-    """On the host compiled loops, or PyTorch's own layer and its record of it, which is as fast for an LSTM."""
+    """On the host compiled loops, or PyTorch's own layer and its record of it."""
     arrays = x, weight_ih, weight_hh, bias_ih, bias_hh, h, c
     settings: Any = {"cell": cell, "reverse": reverse, "input_gradient": input_gradient, "keep": keep}
     if not _is_plain(*(each for each in arrays if each is not None)) or not x.numel():
         return kernels.recurrence.definition(*arrays, mask, **settings)
     mask = None if mask is None or bool(mask.all()) else mask
-    own = cell.name == "lstm" and mask is None
-    if x.dtype == torch.float32 and not own and numba_pieces("recurrent"):
+    if x.dtype == torch.float32 and numba_pieces("recurrent"):
         return _in_loops(arrays, mask, settings)
     if mask is not None or torch.is_inference_mode_enabled():
         return kernels.recurrence.definition(*arrays, mask, **settings)
