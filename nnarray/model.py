@@ -667,10 +667,17 @@ class Model(metaclass=Explained):
 
         Raises
         ------
+        TypeError
+            If it is no mapping.
         ValueError
             If a name is missing or unknown, a shape differs, or a number is NaN or infinite; or if it is a state_dict
             of PyTorch or of `to_torch`, whose layouts differ.
         """
+        if not isinstance(state_dict, Mapping):
+            raise TypeError(
+                f"load_state_dict needs arrays by name, such as model.state_dict(); got {shown(state_dict)}. For the "
+                f"path of a file, use nn.load(path) or model.load_torch(path)."
+            )
         pytorch.refuse_torch(state_dict)
         params, state = self.wiring.params, self.wiring.state
         names = [slot.name for slot in (*params.slots, *state.slots)]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections import defaultdict
+from collections import OrderedDict, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations, groupby, pairwise, takewhile
@@ -122,12 +122,34 @@ def _walk_inside(
 # --- Reading ---------------------------------------------------------------------------------------------------------
 
 
-class OwnLayout(dict[str, Any]):
+class Marked(dict[str, Any]):
+    """Arrays by name, with a mark that says in which layouts they are.
+
+    A pickle of it has an `OrderedDict` with the mark, which other programs read: `torch.load` without code of this
+    package.
+    """
+
+    nnarray_layout: str = ""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return OrderedDict, (), {"nnarray_layout": self.nnarray_layout}, None, iter(self.items())
+
+
+class OwnLayout(Marked):
     """Arrays in the layouts of this package, as `Model.state_dict` returns them."""
 
+    nnarray_layout = "own"
 
-class TorchLayout(dict[str, Any]):
+
+class TorchLayout(Marked):
     """Arrays in PyTorch's layouts, as `Model.to_torch` returns them."""
+
+    nnarray_layout = "torch"
+
+
+def _layout(arrays: Any) -> str:
+    """In which layouts arrays are known to be: "own", "torch", or "" if they have no mark."""
+    return getattr(arrays, "nnarray_layout", "")
 
 
 def refuse_torch(arrays: Any) -> None:
@@ -138,7 +160,7 @@ def refuse_torch(arrays: Any) -> None:
     ValueError
         If they are known to be in PyTorch's layouts.
     """
-    if isinstance(arrays, TorchLayout) or getattr(arrays, "_metadata", None) is not None:
+    if _layout(arrays) == TorchLayout.nnarray_layout or getattr(arrays, "_metadata", None) is not None:
         raise ValueError(
             "these arrays are in PyTorch's layouts, with weights of shape (outputs, inputs): use "
             "model.load_torch(state_dict)."
@@ -182,12 +204,12 @@ def _from_mapping(source: Any, called: str) -> StateDict:
         raise TypeError(
             f"source must be a state_dict (arrays by name) or the path of a file; got {type(source).__name__}.{remedy}"
         )
-    if isinstance(source, OwnLayout | Parameters):
+    inner = _state_dict_in(source, called)
+    if isinstance(inner, Parameters) or _layout(inner) == OwnLayout.nnarray_layout:
         raise ValueError(
             f"{called} has the layouts of this package, as model.state_dict() and model.params return them, with "
             f"weights of shape (inputs, outputs). Use model.load_state_dict({called}), or model.set_params({called})."
         )
-    inner = _state_dict_in(source, called)
     arrays = {str(name): value for name, value in inner.items()}
     noted = getattr(inner, "_metadata", None)  # PyTorch's metadata by layer, which show later renames and moves
     return StateDict(arrays, None if noted is None else _follows(_modules(arrays), noted))

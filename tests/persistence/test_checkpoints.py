@@ -5,8 +5,10 @@ from __future__ import annotations
 import copy
 import functools
 import hashlib
+import importlib.util
 import json
 import os
+import pickle
 import random
 import resource
 import signal
@@ -139,6 +141,24 @@ def test_strided_parameters_are_saved_rightly() -> None:
     np.testing.assert_array_equal(nn.load("m.safetensors").theta, theta)
     archive.write(Path("a.safetensors"), archive.Archive({"x": np.asfortranarray(np.arange(6.0).reshape(2, 3))}, {}))
     np.testing.assert_array_equal(archive.read(Path("a.safetensors")).arrays["x"], np.arange(6.0).reshape(2, 3))
+
+
+@pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="it is about files of PyTorch")
+def test_torch_reads_a_state_dict_that_it_saved() -> None:
+    import torch
+
+    model, other = (nn.Network(nn.Dense(2), nn.Dense(2)).init((2,), seed=i, backend="torch") for i in (0, 1))
+    torch.save({"model": model.state_dict(), "step": 3}, "loop.pt")
+    kept = torch.load("loop.pt", weights_only=True)
+    assert bool((other.load_state_dict(kept["model"]).theta == model.theta).all())
+    for source in (kept["model"], kept, "loop.pt"):
+        with pytest.raises(ValueError, match="has the layouts of this package"):  # a square weight would be transposed
+            other.load_torch(source)
+    with pytest.raises(TypeError, match=r"load_state_dict needs arrays by name.*got 'loop\.pt'"):
+        other.load_state_dict("loop.pt")
+    for layout in (pickle.loads(pickle.dumps(model.to_torch())), copy.deepcopy(model.to_torch())):
+        with pytest.raises(ValueError, match="in PyTorch's layouts"):
+            other.load_state_dict(layout)
 
 
 def test_a_state_dict_goes_in_and_out(be: nn.Backend, host: nn.Backend) -> None:
