@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from nnarray.backends import Backend, backend_of, device_of, namespace
-from nnarray.checks import integer
+from nnarray.checks import integer, switch
 from nnarray.generation.sampling import NO_NUMBER, Sampling
 from nnarray.generation.stopping import Stops, Text
 from nnarray.kernels.compilation import compiled
@@ -35,6 +35,10 @@ class Asked:
 def generated(model: Any, prompt: Any, asked: Asked) -> Any:
     """What follows the prompt: text for text, and an array for tokens."""
     integer(asked.max_tokens, "max_tokens", 1, usual=100)
+    if asked.cache is not None:
+        switch(asked.cache, "cache")
+    if asked.stream is not None and not callable(asked.stream):
+        raise TypeError(f"stream must be a function of the next piece, such as print; got {shown(asked.stream)}.")
     size = _vocabulary(model)
     if isinstance(prompt, str):
         return _text(model, prompt, asked, size)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from operator import index
 from typing import Any, NamedTuple
 
 from nnarray.backends import Backend
 from nnarray.backends import backend as backend_called
 from nnarray.checks import integer
+from nnarray.names import shown
 from nnarray.typing import Array
 
 
@@ -47,6 +49,8 @@ def padded(
 
     Raises
     ------
+    TypeError
+        If one has anything but integers.
     ValueError
         If there are no sequences.
 
@@ -59,15 +63,29 @@ def padded(
     >>> mask.sum(axis=1).tolist()
     [2, 1, 3]
     """
-    rows = [list(each) for each in sequences]
+    rows = [list(map(_integer, each)) for each in sequences]
     if not rows:
         raise ValueError("there are no sequences to pad. Pass at least one.")
     width = max(map(len, rows)) if length is None else integer(length, "length", 1, usual=64)
     rows = [row[:width] for row in rows]
     be: Any = backend_called(backend)
-    filled = [row + [value] * (width - len(row)) for row in rows]
-    kept = [[i < len(row) for i in range(width)] for row in rows]
-    return Batch(*(be.xp.reshape(be.asarray(each), (len(rows), width)) for each in (filled, kept)))
+    columns = range(max(width, 1))  # one at least, for no column would have no dtype
+    filled = [row + [_integer(value)] * (len(columns) - len(row)) for row in rows]
+    kept = [[i < len(row) for i in columns] for row in rows]
+    return Batch(*(be.asarray(each)[:, :width] for each in (filled, kept)))
+
+
+def _integer(token: Any) -> int:
+    """A token as a Python integer.
+
+    Raises
+    ------
+    TypeError
+        If it is anything else.
+    """
+    if isinstance(token, bool) or not hasattr(token, "__index__"):
+        raise TypeError(f"tokens must be integers; got {shown(token)}. Encode text first: tokenizer.encode(text).")
+    return index(token)
 
 
 def packed(

@@ -276,6 +276,8 @@ def test_a_file_may_have_the_tokenizer_of_another_model(host: nn.Backend) -> Non
         ),
         (lambda m: m.generate("to", max_tokens=0), ValueError, r"max_tokens must be an integer of at least 1"),
         (lambda m: m.generate("to", stop=99), ValueError, r"stop: token 99 is not in the vocabulary"),
+        (lambda m: m.generate("to", cache="no"), TypeError, r"cache must be True or False; got 'no'"),
+        (lambda m: m.generate("to", stream=3), TypeError, r"stream must be a function of the next piece.*got 3"),
         (lambda m: m.generate("to", stop=""), ValueError, r"stop: a text that is empty is everywhere"),
         (
             lambda m: m.generate("to", stop=1.5),

@@ -178,6 +178,20 @@ def test_rows_are_padded_on_every_backend(be: nn.Backend) -> None:
     assert nn.text.padded([[]], backend=be).tokens.shape == (1, 0)
 
 
+def test_rows_without_a_token_have_their_dtypes(be: nn.Backend) -> None:
+    tokens, mask = nn.text.padded([[], []], backend=be)
+    assert tuple(tokens.shape) == tuple(mask.shape) == (2, 0)
+    assert be.xp.isdtype(tokens.dtype, "integral")
+    assert be.xp.isdtype(mask.dtype, "bool")
+
+
+@pytest.mark.parametrize("rows", [[[1.5]], ["ab"], [[True]], [["a"]]])
+def test_rows_of_anything_but_integers(rows: Any) -> None:
+    for call in (lambda: nn.text.padded(rows), lambda: nn.text.packed(rows, 2)):
+        with pytest.raises(TypeError, match=r"tokens must be integers; got .*Encode text first"):
+            call()
+
+
 def test_rows_are_packed(be: nn.Backend) -> None:
     tokens, mask = nn.text.packed([[5, 3], [7], [2, 8, 9]], 4, end=1, value=6, backend=be)
     assert to_host(be, tokens).tolist() == [[5, 3, 1, 7], [1, 2, 8, 9], [1, 6, 6, 6]]
