@@ -40,6 +40,25 @@ def check(graph: Graph, versions: Mapping[str, int], given: Iterable[str] = (), 
     _check_operators(graph, versions, OF_TEXTS if texts else frozenset())
 
 
+def _check_bodies(node: Node) -> None:
+    """The graphs inside a branch or a loop have as many inputs and outputs as the node asks for."""
+    if node.domain or node.op not in ("If", "Loop"):
+        return
+    wanted = ("then_branch", "else_branch") if node.op == "If" else ("body",)
+    missing = [name for name in wanted if name not in node.bodies]
+    if missing:
+        raise ValueError(f"{node.label} has no graph {missing[0]!r}")
+    carried = max(len(node.inputs) - 2, 0)
+    for name in wanted:
+        body = node.bodies[name]
+        least = len(node.outputs) if node.op == "If" else max(len(node.outputs), carried) + 1
+        if len(body.outputs) < least or (node.op == "Loop" and len(body.inputs) != carried + 2):
+            raise ValueError(
+                f"{node.label} does not fit its graph {name!r}, which has {len(body.inputs)} inputs and "
+                f"{len(body.outputs)} outputs"
+            )
+
+
 def _check_names(graph: Graph, around: set[str]) -> None:
     known = around | {*graph.constants}
     for value in graph.inputs:
@@ -68,25 +87,6 @@ def _check_names(graph: Graph, around: set[str]) -> None:
     missing = [value.name for value in graph.outputs if value.name not in known]
     if missing:
         raise ValueError(f"nothing defines the output {missing[0]!r}")
-
-
-def _check_bodies(node: Node) -> None:
-    """The graphs inside a branch or a loop have as many inputs and outputs as the node asks for."""
-    if node.domain or node.op not in ("If", "Loop"):
-        return
-    wanted = ("then_branch", "else_branch") if node.op == "If" else ("body",)
-    missing = [name for name in wanted if name not in node.bodies]
-    if missing:
-        raise ValueError(f"{node.label} has no graph {missing[0]!r}")
-    carried = max(len(node.inputs) - 2, 0)
-    for name in wanted:
-        body = node.bodies[name]
-        least = len(node.outputs) if node.op == "If" else max(len(node.outputs), carried) + 1
-        if len(body.outputs) < least or (node.op == "Loop" and len(body.inputs) != carried + 2):
-            raise ValueError(
-                f"{node.label} does not fit its graph {name!r}, which has {len(body.inputs)} inputs and "
-                f"{len(body.outputs)} outputs"
-            )
 
 
 def _check_operators(graph: Graph, versions: Mapping[str, int], also: frozenset[tuple[str, str]]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,15 +102,12 @@ class _Reader:
 
     def graph(self, message: Any, depth: int) -> Graph:
         """One graph, and those inside of it."""
+        _refuse_twins([each.name for each in message.initializer])
         if depth > DEEPEST:
             raise ValueError(f"its graphs stand inside one another more than {DEEPEST} deep")
         if message.sparse_initializer:
             raise ValueError("it has sparse constants, which are not supported. Export it with dense ones")
-        constants: dict[str, Any] = {}
-        for each in message.initializer:
-            if each.name in constants:
-                raise ValueError(f"it has two constants with the name {each.name!r}")
-            constants[each.name] = self.read(each, self.files)
+        constants = {each.name: self.read(each, self.files) for each in message.initializer}
         nodes = tuple(self.node(each, depth) for each in message.node)
         inputs = tuple(self.value(each) for each in message.input if each.name not in constants)
         return Graph(nodes, inputs, tuple(map(self.value, message.output)), constants, message.name)
@@ -174,6 +172,12 @@ class _Reader:
         nodes = tuple(self.node(each, 1) for each in message.node)
         domain = "" if message.domain in USUAL else message.domain
         return domain, message.name, tuple(message.input), tuple(message.output), nodes, usual
+
+
+def _refuse_twins(names: list[str]) -> None:
+    twins = [name for name, count in Counter(names).items() if count > 1]
+    if twins:
+        raise ValueError(f"it has two constants with the name {twins[0]!r}")
 
 
 def _number(x: float) -> Any:
