@@ -1253,6 +1253,9 @@ TEXTS: dict[str, Case] = {
     "a tokenizer that does not match the weights": lambda b: (
         lambda: setattr(of_text(), "tokenizer", nn.text.ByteTokenizer())
     ),
+    "several texts in a row for a layer that would mix them": lambda b: (
+        lambda: nn.Network(nn.Embedding(3, 2, separator=0), nn.GRU(2)).init((2,))(np.asarray([[1, 0]]))
+    ),
     "a text that is shorter than a window": lambda b: lambda: nn.datasets.token_windows([1, 2, 3, 4, 5], 8),
     "text in place of tokens": lambda b: lambda: nn.datasets.token_windows("abc", 2),
     "text for a model that has no tokenizer": lambda b: lambda: of_text().generate("ab"),
