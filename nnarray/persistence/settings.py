@@ -133,9 +133,10 @@ def encode(value: Any, where: str = "the network", tensors: dict[str, Any] | Non
             f"the network, and keep the trained numbers: new = network.init(model.input_shape); new.theta = "
             f"model.theta; new.save(path)."
         )
+    remedy = "Give the function a name, def f(x)," if callable(value) else "Write a frozen dataclass for it,"
     raise ValueError(
-        f"{where}: {value!r} cannot be saved, as a file has settings but no code. Give the function a name, def f(x), "
-        f"and decorate it with @nn.register."
+        f"{where}: {value!r} cannot be saved, as a file has settings but no code. {remedy} and decorate it with "
+        f"@nn.register."
     )
 
 
