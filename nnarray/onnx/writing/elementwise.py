@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from nnarray.onnx.writing.operations import Operation, Value
 from nnarray.onnx.writing.sizes import Repeated
 from nnarray.onnx.writing.table import kernel_row, row
 from nnarray.onnx.writing.writer import Unwritable, Writer
-from nnarray.recording.graph import Operation, Value
 
 UNARY = {
     "abs": "Abs",

@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 
 from nnarray.kernels.standard.windows import Window
 from nnarray.onnx.writing.elementwise import dtype_of
+from nnarray.onnx.writing.operations import Operation
 from nnarray.onnx.writing.sizes import Repeated, Size
 from nnarray.onnx.writing.table import kernel_row
 from nnarray.onnx.writing.writer import Unwritable, Writer
-from nnarray.recording.graph import Operation
 
 FIRST, LAST, FILTERS = (0, 3, 1, 2), (0, 2, 3, 1), (3, 2, 0, 1)
 

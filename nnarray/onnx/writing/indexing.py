@@ -7,11 +7,11 @@ from typing import Any
 
 from nnarray import kernels
 from nnarray.onnx.writing.elementwise import common, dtype_of, whole_numbers
+from nnarray.onnx.writing.operations import Operation, Value
 from nnarray.onnx.writing.shapes import LAST, argument, shape_of
 from nnarray.onnx.writing.sizes import Repeated, Size
 from nnarray.onnx.writing.table import kernel_row, row
 from nnarray.onnx.writing.writer import Unwritable, Writer
-from nnarray.recording.graph import Operation, Value
 
 
 @row("getitem")

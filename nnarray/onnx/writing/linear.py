@@ -6,12 +6,12 @@ import math
 from typing import Any
 
 from nnarray.onnx.writing.elementwise import both, dtype_of
+from nnarray.onnx.writing.operations import Operation
 from nnarray.onnx.writing.reductions import reduced
 from nnarray.onnx.writing.shapes import argument, shape_of
 from nnarray.onnx.writing.sizes import Size
 from nnarray.onnx.writing.table import kernel_row, row
 from nnarray.onnx.writing.writer import Unwritable, Writer
-from nnarray.recording.graph import Operation
 
 
 @row("matmul", "linalg.matmul")

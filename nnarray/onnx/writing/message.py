@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from nnarray.onnx.writing.beside import Place
+from nnarray.onnx.writing.operations import Operation
 from nnarray.onnx.writing.record import Recording, Source, layer_of, recording_of
 from nnarray.onnx.writing.sizes import BATCH, Size
 from nnarray.onnx.writing.table import ROWS
 from nnarray.onnx.writing.transpositions import settled
 from nnarray.onnx.writing.writer import Made, Unwritable, Writer, code
-from nnarray.recording.graph import Operation
 from nnarray.version import __version__
 
 OUTPUT = "outputs"

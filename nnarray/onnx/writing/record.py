@@ -12,11 +12,11 @@ from nnarray.functional.propagation import Wiring
 from nnarray.layers.base import Context, Layer, Out
 from nnarray.layers.kinds import Spec, arrays_in, mapped
 from nnarray.layers.wrapped import Wrapped
+from nnarray.onnx.writing.operations import Graph, Operation, Value, graph_of
 from nnarray.onnx.writing.recurrent import RECURRENCE, is_plain
 from nnarray.onnx.writing.sizes import BATCH, Axis, Differs, Records, merged, merged_operations, pairs_of
 from nnarray.onnx.writing.table import kept
 from nnarray.random import Key, normal, uniform
-from nnarray.recording.graph import Graph, Operation, Value, graph_of
 from nnarray.typing import Array, Tree
 
 EXAMPLES = Axis(BATCH, 3)

@@ -6,10 +6,10 @@ from typing import Any
 
 from nnarray.backends import dtype_name
 from nnarray.onnx.writing.elementwise import dtype_of
+from nnarray.onnx.writing.operations import Operation
 from nnarray.onnx.writing.shapes import LAST
 from nnarray.onnx.writing.table import KERNELS, kernel_row
 from nnarray.onnx.writing.writer import Writer
-from nnarray.recording.graph import Operation
 
 RECURRENCE = "recurrence"
 GATES = {"tanh": [0], "lstm": [0, 3, 1, 2], "gru": [1, 0, 2]}

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from nnarray.onnx.writing.elementwise import dtype_of
+from nnarray.onnx.writing.operations import Operation
 from nnarray.onnx.writing.shapes import argument
 from nnarray.onnx.writing.sizes import Size
 from nnarray.onnx.writing.table import kernel_row, row
 from nnarray.onnx.writing.writer import Unwritable, Writer
-from nnarray.recording.graph import Operation
 
 REDUCTIONS = {"sum": "ReduceSum", "mean": "ReduceMean", "max": "ReduceMax", "min": "ReduceMin", "prod": "ReduceProd"}
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from nnarray.onnx.writing.elementwise import common, dtype_of
+from nnarray.onnx.writing.operations import Operation, Value
 from nnarray.onnx.writing.sizes import Size
 from nnarray.onnx.writing.table import row
 from nnarray.onnx.writing.writer import Unwritable, Writer
-from nnarray.recording.graph import Operation, Value
 
 LAST = 2**63 - 1
 

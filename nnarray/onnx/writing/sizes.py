@@ -9,7 +9,7 @@ from fractions import Fraction
 from typing import Any, NamedTuple, TypeAlias
 
 from nnarray.backends import namespace
-from nnarray.recording.graph import Operation, Value
+from nnarray.onnx.writing.operations import Operation, Value
 from nnarray.recording.trees import in_the_form_of
 from nnarray.typing import DType
 

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 
 from nnarray.backends import dtype_name
+from nnarray.onnx.writing.operations import Operation
 from nnarray.onnx.writing.writer import Writer
-from nnarray.recording.graph import Operation
 
 Row: TypeAlias = Callable[[Writer, Operation], Any]
 """It adds nodes for an operation, and returns the name of its result, or the names of all."""

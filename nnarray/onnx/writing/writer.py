@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from nnarray.backends import dtype_name, host_backend
+from nnarray.onnx.writing.operations import Value
 from nnarray.onnx.writing.sizes import BATCH, Repeated, Size, Terms
-from nnarray.recording.graph import Value
 
 CODES = {
     "float32": 1,

@@ -81,7 +81,7 @@ def graph_of(function: Callable[..., Any], *arguments: Any, kept: Container[str]
     Examples
     --------
     >>> import nnarray as nn
-    >>> from nnarray.recording.graph import graph_of
+    >>> from nnarray.onnx.writing.operations import graph_of
     >>> X = nn.backend("numpy").asarray([[1.0, 2.0]])
     >>> graph = graph_of(lambda x: nn.namespace(x).exp(2.0 * x) + 1.0, X)
     >>> [each.name for each in graph.operations]

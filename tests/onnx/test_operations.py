@@ -10,7 +10,7 @@ import pytest
 import nnarray as nn
 from nnarray import kernels, testing
 from nnarray.layers.kinds import specs
-from nnarray.recording.graph import Graph, Value, graph_of
+from nnarray.onnx.writing.operations import Graph, Value, graph_of
 from nnarray.recording.trees import in_the_form_of, leaves
 from tests.recording.test_one_gradient import MODELS, Masked, Rounded
 from tests.recording.test_pullbacks import LAYERS
