@@ -144,11 +144,11 @@ class OwnLayout(Marked):
 class TorchLayout(Marked):
     """Arrays in PyTorch's layouts, as `Model.to_torch` returns them."""
 
-    nnarray_layout = "torch"
+    nnarray_layout = "module"
 
 
 def _layout(arrays: Any) -> str:
-    """In which layouts arrays are known to be: "own", "torch", or "" if they have no mark."""
+    """In which layouts arrays are known to be: "own", "module", or "" if they have no mark."""
     return getattr(arrays, "nnarray_layout", "")
 
 

@@ -24,7 +24,6 @@ from nnarray.arguments import explain_settings
 from nnarray.backends import backend_of, dtype_name
 from nnarray.checks import integer
 from nnarray.layers.kinds import arrays_in
-from nnarray.losses import Custom
 from nnarray.persistence import archive, files
 from nnarray.persistence.archive import Archive, on_host
 from nnarray.persistence.settings import KNOWN, encode
@@ -139,7 +138,7 @@ def _loss_as_json(loss: Any) -> Any:
     if KNOWN.get(name) is type(loss):
         with suppress(ValueError):
             return encode(loss, "the loss")
-    own = {"type": loss.label if isinstance(loss, Custom) else name, UNREGISTERED: True}
+    own = {"type": loss.label, UNREGISTERED: True}
     if "__dataclass_fields__" in vars(type(loss)):  # else its fields are those of its base
         with suppress(ValueError):
             return own | {each.name: encode(getattr(loss, each.name), "the loss") for each in fields(loss)}
