@@ -337,7 +337,7 @@ class Model(metaclass=Explained):
         return self
 
     def freeze(self, *names: str) -> Model:
-        """Exclude parameters from training, by name ("0.weight"), by layer ("0", "encoder") or by pattern ("0.*").
+        """Exclude parameters from training, by name ("0.weight"), by layer ("0", "encoder") or by pattern ("0.*"; "*" is all).
 
         A layer whose parameters are all frozen keeps its state too: `BatchNorm` then normalises in training by its
         stored statistics, as at inference. Patterns are those of parameter groups.
@@ -348,14 +348,10 @@ class Model(metaclass=Explained):
 
         Raises
         ------
-        TypeError
-            If no name is given.
         ValueError
             If no parameter or layer has that name.
         """
         every = [p.name for p in self.wiring.params.slots]
-        if not names:
-            raise TypeError(f"freeze needs names of parameters or layers, such as {every[0]!r}, or '*' for all.")
         for name in names:
             if not isinstance(name, str):
                 raise TypeError(f"names of parameters must be strings, such as {every[0]!r}; got {shown(name)}.")
