@@ -337,7 +337,7 @@ class Model(metaclass=Explained):
         return self
 
     def freeze(self, *names: str) -> Model:
-        """Exclude parameters from training, by name ("0.weight"), layer ("0", "encoder") or pattern ("0.*"; "*" is all).
+        """Exclude parameters from training, by name ("0.weight"), layer ("encoder") or pattern ("0.*"; "*" is all).
 
         A layer whose parameters are all frozen keeps its state too: `BatchNorm` then normalises in training by its
         stored statistics, as at inference. Patterns are those of parameter groups.
