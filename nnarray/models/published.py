@@ -18,7 +18,7 @@ from nnarray.names import shown
 from nnarray.network import Network
 from nnarray.persistence import published
 from nnarray.text.kinds import in_folder
-from nnarray.text.published import FILES, files_of
+from nnarray.text.published import FILES, OTHERS, files_of
 from nnarray.text.tokenizer import Tokenizer
 
 NOTE = "published"
@@ -138,7 +138,7 @@ def save_published(model: Model, folder: str | os.PathLike[str]) -> None:
     ------
     ValueError
         If published settings cannot say the network; the message names the first layer that differs. If a number is
-        NaN or infinite; or if the folder has the files of another tokenizer.
+        NaN or infinite; or if the folder has the files of another tokenizer, also if the model has none.
 
     Examples
     --------
@@ -155,13 +155,15 @@ def save_published(model: Model, folder: str | os.PathLike[str]) -> None:
 
 
 def _refuse_others(folder: Path, tokenizer: Tokenizer | None, texts: Mapping[str, str]) -> None:
-    """Refuse a folder whose tokenizer would be read instead of the one that is written."""
-    others = [name for name in FILES if (folder / name).exists() and name not in texts]
-    if texts and others and in_folder(folder) != tokenizer:
-        raise ValueError(
-            f"the folder {str(folder)!r} has the files of another tokenizer, {', '.join(others)}, which would be read "
-            f"instead of that of the model. Remove them, or save into another folder."
-        )
+    """Refuse a folder whose tokenizer would be read instead of the one that is written, or although there is none."""
+    others = [name for name in (*FILES, *OTHERS) if (folder / name).exists() and name not in texts]
+    if not others or (tokenizer is not None and in_folder(folder) == tokenizer):
+        return
+    whose = "and the model has none" if tokenizer is None else "which would be read instead of that of the model"
+    raise ValueError(
+        f"the folder {str(folder)!r} has the files of another tokenizer, {', '.join(others)}, {whose}. Remove them, or "
+        f"save into another folder."
+    )
 
 
 def _is_plain(value: Any) -> bool:

@@ -451,6 +451,22 @@ def test_what_is_saved_computes_the_same(host: nn.Backend, tmp_path: Path, netwo
     np.testing.assert_array_equal(again(tokens), model(tokens))
 
 
+def test_a_model_without_a_tokenizer_is_not_put_beside_one(host: nn.Backend, tmp_path: Path) -> None:
+    network = nn.models.gpt(3, 8, 1, 2)
+    first, other = network.init((8,), seed=0), network.init((8,), seed=1)
+    first.tokenizer = nn.text.CharacterTokenizer("abc")
+    nn.models.save_published(first, tmp_path)
+    with pytest.raises(
+        ValueError, match=r"files of another tokenizer, nnarray_tokenizer\.json, and the model has none\. Remove them"
+    ):
+        nn.models.save_published(other, tmp_path)
+    np.testing.assert_array_equal(nn.models.load_published(tmp_path).theta, first.theta)
+    nn.models.save_published(other, tmp_path / "alone")
+    (tmp_path / "alone" / "tokenizer.model").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"another tokenizer, tokenizer\.model, and the model has none"):
+        nn.models.save_published(other, tmp_path / "alone")
+
+
 def test_files_that_are_not_there(host: nn.Backend, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="there are no weights"):
         nn.models.load_published(tmp_path)
