@@ -13,6 +13,7 @@ import pytest
 
 import nnarray as nn
 from nnarray.functional.layout import Layout
+from nnarray.persistence import published
 from tests.packages import need, package
 from tests.tolerances import to_host
 
@@ -465,6 +466,16 @@ def test_a_model_without_a_tokenizer_is_not_put_beside_one(host: nn.Backend, tmp
     (tmp_path / "alone" / "tokenizer.model").write_bytes(b"")
     with pytest.raises(ValueError, match=r"another tokenizer, tokenizer\.model, and the model has none"):
         nn.models.save_published(other, tmp_path / "alone")
+
+
+def test_nothing_is_written_before_all_is_made(host: nn.Backend, tmp_path: Path) -> None:
+    with pytest.raises(UnicodeEncodeError):
+        published.write(tmp_path / "new", {"x": np.zeros(2, np.float32)}, {"a.txt": "a", "b.txt": "\ud800"})
+    assert not list(tmp_path.iterdir())
+    model = nn.models.gpt(3, 8, 1, 2).init((8,), seed=0)
+    model.tokenizer = nn.text.CharacterTokenizer("ab\udce9")
+    nn.models.save_published(model, tmp_path)
+    assert nn.models.load_published(tmp_path).tokenizer == model.tokenizer
 
 
 def test_files_that_are_not_there(host: nn.Backend, tmp_path: Path) -> None:
