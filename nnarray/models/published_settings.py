@@ -75,7 +75,7 @@ def _refuse_unknown(settings: Mapping[str, Any]) -> None:
     for name, value in settings.items():
         off = value is None or value is False or (value == 1 and not isinstance(value, bool))
         if not off and name not in READ and any(part in name for part in ARITHMETIC):
-            raise _not_here(name, value, "without it")
+            raise _not_here(name, value, "one without it")
 
 
 def _rotary_base(settings: Mapping[str, Any]) -> float:
@@ -84,9 +84,9 @@ def _rotary_base(settings: Mapping[str, Any]) -> float:
     for name in ("rope_parameters", "rope_scaling"):
         inner: Any = settings.get(name) or {}
         if not isinstance(inner, Mapping) or inner.get("rope_type", inner.get("type")) not in (None, "default"):
-            raise _not_here(name, inner, "without scaling, 'rope_type': 'default',")
+            raise _not_here(name, inner, "one without scaling, 'rope_type': 'default',")
         if others := {*inner} - {"rope_type", "type", "rope_theta", "partial_rotary_factor"}:
-            raise _not_here(name, inner, f"without {', '.join(sorted(map(repr, others)))}")
+            raise _not_here(name, inner, f"one without {', '.join(sorted(map(repr, others)))}")
         _refuse(inner, partial_rotary_factor=1.0)
         bases |= {inner["rope_theta"]} if inner.get("rope_theta") is not None else set()
     if len(bases) > 1:
