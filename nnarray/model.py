@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Never, NoReturn
 
-from nnarray import kernels
+from nnarray import files, kernels
 from nnarray.arguments import Explained, explain_settings, explained, refuse_attribute
 from nnarray.backends import (
     Backend,
@@ -56,7 +56,7 @@ from nnarray.layers.kinds import REAL, Spec, arrays_in, specs
 from nnarray.losses import Loss, loss_named
 from nnarray.names import converted, shown
 from nnarray.optimizers.groups import fits
-from nnarray.persistence import files, pytorch
+from nnarray.persistence import pytorch
 from nnarray.random import Key
 from nnarray.recording import Traced, is_real, stripped, trees
 from nnarray.text.kinds import tokenizer_from_json

@@ -533,6 +533,10 @@ SETTINGS: dict[str, Case] = {
         lambda: nn.Network(nn.Embedding(9, 4), nn.LearnedPositions()).init((4,)).new_cache(length=5)
     ),
     "no published weights": lambda b: lambda: nn.models.load_published("nowhere"),
+    "a published setting that changes the arithmetic": lambda b: published_with(rope_scaling={"type": "yarn"}),
+    "a network that published settings cannot say": lambda b: (
+        lambda: nn.models.save_published(nn.models.gpt(3, 4, 1, 1, separator=0).init((3,)), "model")
+    ),
     "unknown padding": lambda b: lambda: nn.Network(nn.Conv2D(4, 3, padding="smae")).init((8, 8, 1)),
     "an unknown dtype": lambda b: lambda: SMALL.init((2,), dtype="float31"),
     "parameters that are integers": lambda b: lambda: b.model.to("numpy", dtype="int32"),
@@ -1213,6 +1217,14 @@ def published_model(vocabulary: str = "") -> nn.Model:
     return model
 
 
+def published_with(**settings: Any) -> Call:
+    """The call that reads a model like Llama with such settings."""
+    network = nn.models.gpt(3, 4, 1, 1, norm="rms", bias=False, activation="swiglu", rotary=1e4)
+    nn.models.save_published(network.init((3,)), "model")
+    config = json.loads(Path("model", "config.json").read_text())
+    return lambda: nn.models.load_published("model", config=config | settings)
+
+
 def no_tokenizer(b: Bench) -> Call:
     published_model()
     return lambda: nn.text.load("model")
@@ -1221,6 +1233,11 @@ def no_tokenizer(b: Bench) -> Call:
 def of_other_weights(b: Bench) -> Call:
     published_model("[UNK]\n[CLS]\n[SEP]\n")
     return lambda: nn.models.load_published("model")
+
+
+def beside_another_without(b: Bench) -> Call:
+    model = published_model("[UNK]\n[CLS]\n[SEP]\n")
+    return lambda: nn.models.save_published(model, "model")
 
 
 def beside_another(b: Bench) -> Call:
@@ -1250,6 +1267,7 @@ TEXTS: dict[str, Case] = {
     "a folder without a tokenizer": no_tokenizer,
     "a tokenizer beside weights of another model": of_other_weights,
     "a folder with another tokenizer, for a model": beside_another,
+    "a folder with a tokenizer, for a model without one": beside_another_without,
     "a tokenizer that does not match the weights": lambda b: (
         lambda: setattr(of_text(), "tokenizer", nn.text.ByteTokenizer())
     ),

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from nnarray import backends
+from nnarray import backends, files
 from nnarray.apps.workflow.inputs import Inputs, Rows
 from nnarray.cli.app import app, is_closed
 from nnarray.cli.console import (
@@ -31,7 +31,6 @@ from nnarray.cli.console import (
     text_format,
 )
 from nnarray.cli.standard_input import STANDARD, from_standard_input
-from nnarray.persistence import files
 from nnarray.tables.oddities import FAR, MISSING, SAID, UNKNOWN, Oddities
 from nnarray.tables.write import print_table
 from nnarray.training.context import check_signals

@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory, gettempdir
 
-from nnarray.persistence import files
+from nnarray import files
 from nnarray.tables.formats.faults import standing_for
 
 STANDARD = Path("-")

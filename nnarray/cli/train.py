@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 import nnarray
-from nnarray import backends
+from nnarray import backends, files
 from nnarray.apps.workflow.inputs import Rows
 from nnarray.apps.workflow.model_files import (
     file_to_resume,
@@ -58,7 +58,7 @@ from nnarray.layers.activations import FUNCTIONS
 from nnarray.layers.base import described as described_layer
 from nnarray.network import load
 from nnarray.optimizers import OPTIMIZERS
-from nnarray.persistence import archive, files
+from nnarray.persistence import archive
 from nnarray.tables.text_format import USUAL
 from nnarray.training.context import DivergenceError
 

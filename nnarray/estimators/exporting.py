@@ -10,6 +10,7 @@ from typing import Any
 
 from sklearn.utils.validation import check_is_fitted
 
+from nnarray import files
 from nnarray.backends import dtype_name, host_backend
 from nnarray.checks import integer, switch
 from nnarray.model import Model
@@ -18,7 +19,6 @@ from nnarray.onnx.writing.comparing import Answers, refuse_other_answers
 from nnarray.onnx.writing.file import contents, named_file, source_of
 from nnarray.onnx.writing.record import Source, examples
 from nnarray.onnx.writing.sizes import BATCH
-from nnarray.persistence import files
 from nnarray.random import Key
 from nnarray.typing import Array
 

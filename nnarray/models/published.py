@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +13,14 @@ from nnarray.backends import Backend, backend, dtype_name
 from nnarray.checks import integer, switch
 from nnarray.functional.propagation import Wiring
 from nnarray.model import Model
-from nnarray.models.bert import bert
-from nnarray.models.gpt import gpt
-from nnarray.names import named, shown
+from nnarray.models.published_settings import network_of, settings_of
+from nnarray.names import shown
 from nnarray.network import Network
 from nnarray.persistence import published
 from nnarray.text.kinds import in_folder
-from nnarray.text.published import FILES, files_of
+from nnarray.text.published import FILES, OTHERS, files_of
 from nnarray.text.tokenizer import Tokenizer
 
-ACTIVATIONS = {"gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh"}
 NOTE = "published"
 """Where a model's metadata have the settings of its file."""
 ALONE = "To load the weights alone, pass tokenizer=False."
@@ -71,7 +69,8 @@ def load_published(
     FileNotFoundError
         If there are no weights or settings.
     ValueError
-        If the settings are of another kind of model, or the weights do not fit them; the message names the array. If
+        If the settings are of another kind of model, or change its arithmetic in a way that is not here; the message
+        names them. If the weights do not fit the settings; the message names the array. If
         `length` is more than it has learned. If the tokenizer is of a kind that is not here, or has another number of
         tokens than the weights.
 
@@ -91,7 +90,7 @@ def load_published(
     """
     weights, settings = _found(Path(path), config)
     beside = _tokenizer(weights.parent) if switch(tokenizer, "tokenizer") else None
-    kind, network, learned = _network(settings, pooling)
+    kind, network, learned = network_of(settings, pooling)
     length = learned if length is None else integer(length, "length", 1, usual=learned)
     if length > learned:
         raise ValueError(f"these weights have learned {learned} positions; got length={length}. Use at most {learned}.")
@@ -124,7 +123,8 @@ _backend = backend
 def save_published(model: Model, folder: str | os.PathLike[str]) -> None:
     """Write the weights of a model of `gpt` or `bert` under their published names, with the settings.
 
-    Other programs read the folder as they read published models.
+    Other programs read the folder as they read published models. Dropout and initial values are not written, and
+    neither is `pooling`, which is an argument of `load_published`.
 
     Parameters
     ----------
@@ -137,14 +137,14 @@ def save_published(model: Model, folder: str | os.PathLike[str]) -> None:
     Raises
     ------
     ValueError
-        If published models have no such layers; if a number is NaN or infinite; or if the folder has the files of
-        another tokenizer.
+        If published settings cannot say the network; the message names the first layer that differs. If a number is
+        NaN or infinite; or if the folder has the files of another tokenizer, also if the model has none.
 
     Examples
     --------
     See `load_published`.
     """
-    settings = _settings(model)
+    settings = settings_of(model)
     theta, _ = model.snapshot()
     style, layout = published.STYLES[settings["model_type"]], model.wiring.params
     size = settings.get("hidden_size") or settings["n_embd"]
@@ -155,13 +155,15 @@ def save_published(model: Model, folder: str | os.PathLike[str]) -> None:
 
 
 def _refuse_others(folder: Path, tokenizer: Tokenizer | None, texts: Mapping[str, str]) -> None:
-    """Refuse a folder whose tokenizer would be read instead of the one that is written."""
-    others = [name for name in FILES if (folder / name).exists() and name not in texts]
-    if texts and others and in_folder(folder) != tokenizer:
-        raise ValueError(
-            f"the folder {str(folder)!r} has the files of another tokenizer, {', '.join(others)}, which would be read "
-            f"instead of that of the model. Remove them, or save into another folder."
-        )
+    """Refuse a folder whose tokenizer would be read instead of the one that is written, or although there is none."""
+    others = [name for name in (*FILES, *OTHERS) if (folder / name).exists() and name not in texts]
+    if not others or (tokenizer is not None and in_folder(folder) == tokenizer):
+        return
+    whose = "and the model has none" if tokenizer is None else "which would be read instead of that of the model"
+    raise ValueError(
+        f"the folder {str(folder)!r} has the files of another tokenizer, {', '.join(others)}, {whose}. Remove them, or "
+        f"save into another folder."
+    )
 
 
 def _is_plain(value: Any) -> bool:
@@ -199,182 +201,3 @@ def _refuse_other_padding(tokenizer: Tokenizer | None, network: Network) -> None
             f"the tokenizer fills rows up with token {tokenizer.padding}, but the network leaves out {left_out}, "
             f"the pad_token_id of config.json."
         )
-
-
-# --- From published settings -----------------------------------------------------------------------------------------
-
-
-def _network(settings: Mapping[str, Any], pooling: str) -> tuple[str, Network, int]:
-    """The kind of model, its network, and the number of its positions."""
-    kind = settings.get("model_type")
-    make: Callable[..., tuple[Network, int]] = named(kind, KINDS, "model_type")
-    try:
-        network, length = make(settings, pooling)
-    except KeyError as error:
-        raise ValueError(f"the settings of this {kind} lack {error}. Pass the whole config.json.") from error
-    return str(kind), network, length
-
-
-def _activation(settings: Mapping[str, Any], name: str) -> str:
-    given = str(settings.get(name, "gelu"))
-    return ACTIVATIONS.get(given, given)
-
-
-def _refuse(settings: Mapping[str, Any], **usual: Any) -> None:
-    """Refuse settings that change the arithmetic in a way that is not here."""
-    for name, value in usual.items():
-        if settings.get(name) not in (None, value):
-            raise ValueError(f"a network with {name}={settings[name]!r} is not here; only {value!r} is.")
-
-
-def _gpt2(settings: Mapping[str, Any], pooling: str) -> tuple[Network, int]:
-    _refuse(settings, scale_attn_weights=True, scale_attn_by_inverse_layer_idx=False, add_cross_attention=False)
-    length = settings["n_positions"]
-    network = gpt(
-        settings["vocab_size"],
-        settings["n_embd"],
-        settings["n_layer"],
-        settings["n_head"],
-        hidden=settings.get("n_inner"),
-        length=length,
-        epsilon=settings.get("layer_norm_epsilon", 1e-5),
-        activation=_activation(settings, "activation_function"),
-        tied=settings.get("tie_word_embeddings", True),
-    )
-    return network, length
-
-
-def _bert(settings: Mapping[str, Any], pooling: str) -> tuple[Network, int]:
-    _refuse(settings, position_embedding_type="absolute", is_decoder=False)
-    length = settings["max_position_embeddings"]
-    network = bert(
-        settings["vocab_size"],
-        settings["hidden_size"],
-        settings["num_hidden_layers"],
-        settings["num_attention_heads"],
-        hidden=settings["intermediate_size"],
-        length=length,
-        epsilon=settings.get("layer_norm_eps", 1e-12),
-        activation=_activation(settings, "hidden_act"),
-        padding_index=settings.get("pad_token_id", 0),
-        pooling=pooling,
-    )
-    return network, length
-
-
-def _llama(settings: Mapping[str, Any], pooling: str) -> tuple[Network, int]:
-    size, heads = settings["hidden_size"], settings["num_attention_heads"]
-    _refuse(
-        settings, hidden_act="silu", rope_scaling=None, attention_bias=False, mlp_bias=False, head_dim=size // heads
-    )
-    network = gpt(
-        settings["vocab_size"],
-        size,
-        settings["num_hidden_layers"],
-        heads,
-        hidden=settings["intermediate_size"],
-        kv_heads=settings.get("num_key_value_heads"),
-        rotary=settings.get("rope_theta", 10_000.0),
-        norm="rms",
-        epsilon=settings.get("rms_norm_eps", 1e-6),
-        activation="swiglu",
-        bias=False,
-        tied=settings.get("tie_word_embeddings", False),
-    )
-    return network, settings["max_position_embeddings"]
-
-
-KINDS = {"gpt2": _gpt2, "bert": _bert, "llama": _llama}
-
-
-# --- To published settings -------------------------------------------------------------------------------------------
-
-
-def _settings(model: Model) -> dict[str, Any]:
-    """The published settings of a network of `gpt` or `bert`.
-
-    Raises
-    ------
-    ValueError
-        If it is none.
-    """
-    whole = model.network.layers[0] if model.network.layers[0].named_layers else model.network  # pyright: ignore[reportAttributeAccessIssue]
-    layers = dict(whole.named_layers)
-    block: Any = layers.get("0")
-    if block is None or "tokens" not in layers or not hasattr(block, "kv_heads"):
-        raise ValueError(f"only networks of nn.models.gpt and nn.models.bert have published names; got {model!r}.")
-    made = {"post": _as_bert, "pre": _as_llama if block.norm == "rms" else _as_gpt2}.get(block.order)
-    tokens: Any = layers["tokens"]
-    settings = made(model, layers, tokens, block) if made else None
-    if settings is None:
-        raise ValueError(f"no published kind of model has blocks such as {block!r}. Save it with model.save.")
-    return settings
-
-
-def _count(layers: Mapping[str, Any]) -> int:
-    return sum(name.isdecimal() for name in layers)
-
-
-def _hidden(block: Any) -> int:
-    return 4 * block.size if block.hidden is None else block.hidden
-
-
-def _learned(model: Model, layers: Mapping[str, Any]) -> int:
-    return layers["positions"].length or model.input_shape[0]
-
-
-def _as_gpt2(model: Model, layers: Mapping[str, Any], tokens: Any, block: Any) -> dict[str, Any] | None:
-    if not block.causal or not block.bias or block.kv_heads or block.rotary or block.activation == "swiglu":
-        return None
-    return {
-        "model_type": "gpt2",
-        "architectures": ["GPT2LMHeadModel"],
-        "vocab_size": tokens.count,
-        "n_embd": block.size,
-        "n_layer": _count(layers),
-        "n_head": block.heads,
-        "n_inner": block.hidden,
-        "n_positions": _learned(model, layers),
-        "activation_function": "gelu_new" if block.activation == "gelu_tanh" else block.activation,
-        "layer_norm_epsilon": block.epsilon,
-        "tie_word_embeddings": "output" not in layers,
-    }
-
-
-def _as_bert(model: Model, layers: Mapping[str, Any], tokens: Any, block: Any) -> dict[str, Any] | None:
-    if block.causal or not block.bias or block.kv_heads or block.rotary or block.norm != "layer":
-        return None
-    return {
-        "model_type": "bert",
-        "architectures": ["BertModel"],
-        "vocab_size": tokens.count,
-        "hidden_size": block.size,
-        "num_hidden_layers": _count(layers),
-        "num_attention_heads": block.heads,
-        "intermediate_size": _hidden(block),
-        "max_position_embeddings": _learned(model, layers),
-        "type_vocab_size": 2,
-        "hidden_act": "gelu_new" if block.activation == "gelu_tanh" else block.activation,
-        "layer_norm_eps": block.epsilon,
-        "pad_token_id": tokens.padding_index,
-    }
-
-
-def _as_llama(model: Model, layers: Mapping[str, Any], tokens: Any, block: Any) -> dict[str, Any] | None:
-    if not block.causal or block.bias or not block.rotary or block.activation != "swiglu":
-        return None
-    return {
-        "model_type": "llama",
-        "architectures": ["LlamaForCausalLM"],
-        "vocab_size": tokens.count,
-        "hidden_size": block.size,
-        "num_hidden_layers": _count(layers),
-        "num_attention_heads": block.heads,
-        "num_key_value_heads": block.kv_heads or block.heads,
-        "intermediate_size": _hidden(block),
-        "max_position_embeddings": model.input_shape[0],
-        "rope_theta": block.rotary,
-        "hidden_act": "silu",
-        "rms_norm_eps": block.epsilon,
-        "tie_word_embeddings": "output" not in layers,
-    }

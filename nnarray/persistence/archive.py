@@ -19,8 +19,8 @@ from typing import Any, BinaryIO, NoReturn
 import numpy as np
 
 from nnarray.backends import host_backend
+from nnarray.files import replace
 from nnarray.names import shown
-from nnarray.persistence.files import replace
 
 SUFFIX = ".safetensors"
 FORMAT = 1

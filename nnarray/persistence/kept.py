@@ -13,8 +13,8 @@ from typing import IO, NamedTuple
 
 import numpy as np
 
+from nnarray import files
 from nnarray.datasets.scratch import closed_at_errors, without_name
-from nnarray.persistence import files
 
 ENDING = ".nnarray"
 KEPT = 2  # raise it when the same data and settings are written as other bytes: kept files are then not used

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from nnarray.checks import refuse_non_finite
+from nnarray.files import replace, replace_by
 from nnarray.functional.layout import Layout, Slot
 from nnarray.persistence.archive import fill, on_host
-from nnarray.persistence.files import replace
 from nnarray.persistence.pytorch import numbers, state_dict_of
 
 
@@ -177,14 +176,11 @@ def written(style: Style, layout: Layout, arrays: Mapping[str, Any], size: int) 
 
 
 def write(path: Path, made: dict[str, np.ndarray], texts: Mapping[str, str]) -> None:
-    """The arrays as `model.safetensors` in a folder, and other files by their names."""
-    path.mkdir(parents=True, exist_ok=True)
+    """The arrays as `model.safetensors` in a folder, and other files by their names: nothing before all is made."""
+    others = {name: text.encode("utf-8") for name, text in texts.items()}
     for key, x in made.items():
         refuse_non_finite(x, f"entry {key!r}", "Repair the model first; nothing was written.")  # pyright: ignore[reportArgumentType]
+    path.mkdir(parents=True, exist_ok=True)
     replace(path / "model.safetensors", lambda part: fill(part, made, {"format": "pt"}))
-    for name, text in texts.items():
-        replace(path / name, partial(_write, text))
-
-
-def _write(text: str, part: Path) -> None:
-    part.write_text(text, encoding="utf-8", newline="\n")
+    for name, data in others.items():
+        replace_by(path / name, data)

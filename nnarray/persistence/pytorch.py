@@ -20,10 +20,10 @@ import numpy as np
 from nnarray.backends import dtype_name
 from nnarray.caller import warn
 from nnarray.checks import refuse_non_finite
+from nnarray.files import replace
 from nnarray.functional.layout import Layout, Parameters
 from nnarray.layers import GRU, LSTM, Conv1D, Conv2D, Dense, Layer, SimpleRNN
 from nnarray.persistence.archive import fill, on_host
-from nnarray.persistence.files import replace
 from nnarray.typing import Shape
 
 STATE = {"mean": "running_mean", "variance": "running_var"}

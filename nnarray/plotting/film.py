@@ -10,10 +10,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from nnarray import files
 from nnarray.checks import integer, real
 from nnarray.drawing.canvas import axes_for, need_matplotlib, picture
 from nnarray.model import Model
-from nnarray.persistence import files
 from nnarray.plotting.plane import plot_boundary
 from nnarray.training.callbacks import Callback, Run
 from nnarray.typing import Array

@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from nnarray.persistence.files import replace
+from nnarray.files import replace
 from nnarray.tables.arrow import arrow
 from nnarray.tables.endings import KINDS
 from nnarray.tables.formats import FORMATS

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from nnarray.names import shown
 from nnarray.text.pairs import BytePairTokenizer, tokens_in_order
-from nnarray.text.reading import json_in
+from nnarray.text.reading import json_in, json_text
 from nnarray.text.tokenizer import FORMAT, Tokenizer
 from nnarray.text.wordpiece import BEGIN, LONGEST, SEPARATOR, UNKNOWN, WordPieceTokenizer
 
@@ -22,6 +22,7 @@ WHOLE, SETTINGS, PIECES, PAIRS, MERGES = (
     "vocab.json",
     "merges.txt",
 )
+NO_LINE = re.compile("[\\r\\n\\ud800-\\udfff]")  # what a line of text in UTF-8 cannot hold
 FILES = (WHOLE, PIECES, PAIRS, MERGES, OWN)
 OTHERS = ("tokenizer.model", "spiece.model", "sentencepiece.bpe.model")
 """Files of tokenizers that are not here."""
@@ -29,11 +30,7 @@ OTHERS = ("tokenizer.model", "spiece.model", "sentencepiece.bpe.model")
 
 def files_of(tokenizer: Tokenizer) -> dict[str, str]:
     """The texts of its files by their names, as other programs read them beside the weights."""
-    if (
-        isinstance(tokenizer, WordPieceTokenizer)
-        and tokenizer.ends
-        and not set("\r\n") & set("".join(tokenizer.tokens))
-    ):
+    if isinstance(tokenizer, WordPieceTokenizer) and tokenizer.ends and not NO_LINE.search("".join(tokenizer.tokens)):
         settings: dict[str, Any] = {"tokenizer_class": "BertTokenizer", "do_lower_case": tokenizer.lower}
         settings |= {"strip_accents": tokenizer.strip_accents}
         return {PIECES: _lines(tokenizer.vocabulary), SETTINGS: _json(settings)}
@@ -49,7 +46,7 @@ def _lines(lines: tuple[str, ...]) -> str:
 
 
 def _json(values: Mapping[str, Any]) -> str:
-    return json.dumps(values, ensure_ascii=False, indent=2) + "\n"
+    return json_text(values, indent=2) + "\n"
 
 
 def published_in(folder: Path) -> Tokenizer | None:

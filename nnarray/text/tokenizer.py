@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import fields
@@ -11,9 +10,11 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from nnarray.backends import Backend
+from nnarray.files import replace_by
 from nnarray.kernels.loops import read
 from nnarray.names import shown
 from nnarray.text.batches import Batch, padded
+from nnarray.text.reading import json_text
 
 FORMAT = "nnarray tokenizer"
 """The mark of a file of a tokenizer."""
@@ -125,18 +126,19 @@ class Tokenizer(ABC):
         return cls(**{name: tuple(x) if isinstance(x, list) else x for name, x in settings.items()})
 
     def save(self, path: str | Path) -> None:
-        """Write the tokenizer into a .json file, which `nn.text.load` reads.
+        """Write the tokenizer into a .json file, which `nn.text.load` reads; an old file is replaced as a whole.
 
         Raises
         ------
+        OSError
+            If the folder does not exist, may not be written to, or is full.
         ValueError
             If the path has another ending.
         """
         file = Path(path)
         if file.suffix != ".json":
             raise ValueError(f"a tokenizer is saved as a .json file; got {str(path)!r}. Pass another path.")
-        text = json.dumps({"format": FORMAT} | self.to_json(), ensure_ascii=False)
-        file.write_text(text, encoding="utf-8")
+        replace_by(file, json_text({"format": FORMAT} | self.to_json()).encode("utf-8"))
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({len(self)} tokens)"

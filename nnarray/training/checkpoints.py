@@ -20,11 +20,12 @@ from typing import Any
 
 import numpy as np
 
+from nnarray import files
 from nnarray.arguments import explain_settings
 from nnarray.backends import backend_of, dtype_name
 from nnarray.checks import integer
 from nnarray.layers.kinds import arrays_in
-from nnarray.persistence import archive, files
+from nnarray.persistence import archive
 from nnarray.persistence.archive import Archive, on_host
 from nnarray.persistence.settings import KNOWN, encode
 from nnarray.training.callbacks import Callback, Run

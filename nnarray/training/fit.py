@@ -10,6 +10,7 @@ from numbers import Real
 from pathlib import Path
 from typing import Any
 
+from nnarray import files
 from nnarray.backends import as_data, is_traced, memory_errors, namespace
 from nnarray.datasets.streams import Stream, as_stream
 from nnarray.functional.summary import summary
@@ -17,7 +18,6 @@ from nnarray.kernels.engines import computing, resolved
 from nnarray.kernels.one_thread import one_thread
 from nnarray.layers.kinds import REAL, arrays_in
 from nnarray.losses import Loss
-from nnarray.persistence import files
 from nnarray.persistence.archive import named_file
 from nnarray.training.answers import measures
 from nnarray.training.augmenting import check_images

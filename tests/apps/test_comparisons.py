@@ -20,10 +20,11 @@ from sklearn import datasets
 from typer.testing import CliRunner
 
 import nnarray as nn
+from nnarray import files
 from nnarray.apps.workflow import comparisons, importance, inputs, reports, steps
 from nnarray.apps.workflow.scores import ClassTally
 from nnarray.cli import app
-from nnarray.persistence import archive, files
+from nnarray.persistence import archive
 from nnarray.persistence.archive import Archive
 
 

@@ -17,8 +17,9 @@ import pytest
 from typer.testing import CliRunner
 
 import nnarray
+from nnarray import files
 from nnarray.cli import app, completion
-from nnarray.persistence import archive, files
+from nnarray.persistence import archive
 from nnarray.persistence.archive import Archive
 from tests.processes import ENDING, NNARRAY, run
 

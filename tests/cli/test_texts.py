@@ -91,6 +91,19 @@ def test_a_training_is_continued_up_to_the_epochs_in_total() -> None:
     assert "cannot be resumed" in line
 
 
+def test_a_training_is_not_continued_with_another_text_of_the_same_length() -> None:
+    train("--out", "m.safetensors")
+    before = Path("m.safetensors").read_bytes()
+    assert max(TALES) == "y"
+    renamed = TALES.replace("y", "z")  # the same tokens, the last of which stands for another character
+    for other in (TALES[::-1], renamed):
+        Path("tales.txt").write_text(other)
+        line = fails(2, "train", "tales.txt", *SMALL, "--out", "m.safetensors", "--epochs", "3", "--resume")
+        assert "'m.safetensors' cannot be resumed: its text or its tokenizer was another one (the digest was " in line
+        assert "Pass the text, --tokenizer and --encoding of its start, or begin again with --restart" in line
+    assert Path("m.safetensors").read_bytes() == before
+
+
 def test_a_text_that_the_memory_cannot_hold_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     train("--out", "memory.safetensors")
     monkeypatch.setattr(texts, "is_too_much", lambda needed: True)

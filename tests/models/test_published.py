@@ -13,6 +13,7 @@ import pytest
 
 import nnarray as nn
 from nnarray.functional.layout import Layout
+from nnarray.persistence import published
 from tests.packages import need, package
 from tests.tolerances import to_host
 
@@ -328,6 +329,23 @@ def test_weights_that_do_not_fit(host: nn.Backend, tmp_path: Path) -> None:
         (json.dumps(GPT2 | {"model_type": "t5"}), "unknown model_type 't5'; use one of gpt2, bert, llama"),
         (json.dumps({"model_type": "gpt2"}), "the settings of this gpt2 lack 'n_positions'"),
         (json.dumps(LLAMA | {"rope_scaling": {"factor": 8.0}}), "a network with rope_scaling=.* is not here"),
+        (
+            json.dumps(LLAMA | {"rope_parameters": {"rope_type": "llama3", "factor": 8.0, "rope_theta": 5e5}}),
+            r"rope_parameters=.*'llama3'.* is not here; only one without scaling, 'rope_type': 'default', is\. Use",
+        ),
+        (json.dumps(LLAMA | {"rope_scaling": {"type": "yarn", "factor": 4.0}}), r"rope_scaling=.*'yarn'.* is not here"),
+        (json.dumps(LLAMA | {"rope_parameters": {"full_attention": {}}}), "only one without 'full_attention' is"),
+        (json.dumps(LLAMA | {"rope_parameters": {"partial_rotary_factor": 0.5}}), "partial_rotary_factor=0.5 is not"),
+        (json.dumps(LLAMA | {"rope_parameters": "default"}), "rope_parameters='default' is not here"),
+        (json.dumps(LLAMA | {"partial_rotary_factor": 0.5}), "partial_rotary_factor=0.5 is not here"),
+        (
+            json.dumps(LLAMA | {"rope_parameters": {"rope_theta": 5e5}}),
+            r"several values of rope_theta: 10000\.0, 500000\.0\. Keep that of these weights",
+        ),
+        (json.dumps(LLAMA | {"residual_multiplier": 0.2}), "residual_multiplier=0.2 is not here; only one without it is"),
+        (json.dumps(LLAMA | {"sliding_window": 4096}), "sliding_window=4096 is not here"),
+        (json.dumps(GPT2 | {"scale_attn_by_inverse_layer_idx": True}), "layer_idx=True is not here; only False is"),
+        (json.dumps(BERT | {"position_embedding_type": "relative_key"}), "only 'absolute' is"),
     ],
 )
 def test_settings_that_are_none(host: nn.Backend, tmp_path: Path, config: str, message: str) -> None:
@@ -335,6 +353,129 @@ def test_settings_that_are_none(host: nn.Backend, tmp_path: Path, config: str, m
     (tmp_path / "config.json").write_text(config)
     with pytest.raises(ValueError, match=message):
         nn.models.load_published(tmp_path)
+
+
+def test_rotary_angles_in_the_newer_spelling(host: nn.Backend, tmp_path: Path) -> None:
+    """The base inside of "rope_parameters" is that of the angles; its usual kind and factors of 1 change nothing."""
+    written(tmp_path, "llama")
+    config = LLAMA | {"rope_theta": 5e5}
+    want = nn.models.load_published(tmp_path, config=config)(TOKENS)
+    assert abs(want - nn.models.load_published(tmp_path)(TOKENS)).max() > 1e-3
+    del config["rope_theta"]
+    harmless = {"rope_interleaved": False, "attention_multiplier": 1.0, "sliding_window": None}
+    for name in ("rope_parameters", "rope_scaling"):
+        newer = config | harmless | {name: {"rope_theta": 5e5, "rope_type": "default", "partial_rotary_factor": 1.0}}
+        np.testing.assert_array_equal(nn.models.load_published(tmp_path, config=newer)(TOKENS), want)
+    usual = nn.models.load_published(tmp_path, config=config | {"rope_theta": None})
+    np.testing.assert_array_equal(usual(TOKENS), nn.models.load_published(tmp_path)(TOKENS))
+
+
+def test_the_usual_activation_is_that_of_the_kind(host: nn.Backend, tmp_path: Path) -> None:
+    for kind, name in (("gpt2", "activation_function"), ("bert", "hidden_act")):
+        written(tmp_path, kind)
+        config = {key: value for key, value in KINDS[kind][0].items() if key != name}
+        bare = nn.models.load_published(tmp_path, config=config)
+        assert repr(bare) == repr(nn.models.load_published(tmp_path))
+
+
+def of_blocks(
+    *blocks: nn.Layer, separator: int | None = None, padding: int | None = None, epsilon: float = 1e-5
+) -> Any:
+    """A network like that of `gpt`, of other layers."""
+    tokens = nn.Embedding(9, 16, padding, separator=separator, name="tokens")
+    inner = (nn.LearnedPositions(name="positions"), *blocks, nn.LayerNorm(epsilon=epsilon, name="norm"))
+    return nn.Network(nn.Tied(tokens, *inner, name="tied"))
+
+
+def block(i: int, **settings: Any) -> nn.TransformerBlock:
+    return nn.TransformerBlock(16, 2, **({"causal": True, "name": str(i)} | settings))
+
+
+class _Attention(nn.MultiHeadAttention):
+    """Of the user's own: it may compute anything."""
+
+
+UNPUBLISHED: dict[str, tuple[Any, str]] = {
+    "other activation": (
+        of_blocks(block(0), block(1, activation="relu")),
+        r"'tied\.1\.mlp\.hidden' has activation='relu'",
+    ),
+    "not causal": (of_blocks(block(0), block(1, causal=False)), r"'tied\.1\.attention\.heads' has causal=False"),
+    "other hidden": (of_blocks(block(0), block(1, hidden=5)), r"'tied\.1\.mlp\.hidden' has units=5; .* gpt2 has 64"),
+    "other heads": (of_blocks(block(0), block(1, kv_heads=1)), r"has shape of weight=\(16, 32\); .* has \(16, 48\)"),
+    "separator": (
+        of_blocks(block(0), separator=0),
+        r"'tied\.tokens' has separator=0; that of a published gpt2 has None",
+    ),
+    "padding": (of_blocks(block(0), padding=0), r"'tied\.tokens' has padding_index=0; .*Save it with model\.save"),
+    "epsilon": (of_blocks(block(0), epsilon=1e-3), r"'tied\.norm' has epsilon=0\.001"),
+    "more": (of_blocks(block(0), nn.Dense(16, name="more")), r"LayerNorm 'tied\.norm' where .* Dense 'tied\.more'"),
+    "head": (nn.Network(*of_blocks(block(0)).layers, nn.Dense(3)), "no further layer where the network has Dense '1'"),
+    "tagger": (nn.Network(*nn.models.bert(9, 16, 1, 2).layers, nn.Dense(9, name="tags")), "Dense 'tags'"),
+    "own": (
+        nn.Network(
+            nn.Tied(
+                nn.Embedding(9, 16, name="tokens"),
+                nn.LearnedPositions(name="positions"),
+                block(0),
+                _Attention(2, causal=True, name="norm"),
+                name="tied",
+            )
+        ),
+        r"has class='tests\.models\.test_published\._Attention'; .* has 'LayerNorm'",
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", UNPUBLISHED)
+def test_networks_that_published_settings_cannot_say(host: nn.Backend, tmp_path: Path, fault: str) -> None:
+    network, message = UNPUBLISHED[fault]
+    with pytest.raises(ValueError, match=f"published settings cannot say this network: .*{message}"):
+        nn.models.save_published(network.init((8,)), tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        nn.models.gpt(9, 16, 2, 2, dropout=0.1),
+        nn.models.gpt(9, 16, 1, 2, tied=False, activation="gelu_tanh", hidden=20),
+        nn.models.gpt(9, 16, 1, 2, norm="rms", bias=False, activation="swiglu", rotary=5e5, kv_heads=1),
+        nn.models.bert(9, 16, 1, 2, pooling="mean", padding_index=None),
+        of_blocks(block(0), block(1, dropout=0.5)),
+    ],
+)
+def test_what_is_saved_computes_the_same(host: nn.Backend, tmp_path: Path, network: nn.Network) -> None:
+    model, tokens = network.init((8,), seed=0), np.arange(8)[None]
+    nn.models.save_published(model, tmp_path)
+    again = nn.models.load_published(tmp_path, pooling="mean" if len(model.output_shape) == 1 else "none")
+    np.testing.assert_array_equal(again(tokens), model(tokens))
+
+
+def test_a_model_without_a_tokenizer_is_not_put_beside_one(host: nn.Backend, tmp_path: Path) -> None:
+    network = nn.models.gpt(3, 8, 1, 2)
+    first, other = network.init((8,), seed=0), network.init((8,), seed=1)
+    first.tokenizer = nn.text.CharacterTokenizer("abc")
+    nn.models.save_published(first, tmp_path)
+    with pytest.raises(
+        ValueError, match=r"files of another tokenizer, nnarray_tokenizer\.json, and the model has none\. Remove them"
+    ):
+        nn.models.save_published(other, tmp_path)
+    np.testing.assert_array_equal(nn.models.load_published(tmp_path).theta, first.theta)
+    nn.models.save_published(other, tmp_path / "alone")
+    (tmp_path / "alone" / "tokenizer.model").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"another tokenizer, tokenizer\.model, and the model has none"):
+        nn.models.save_published(other, tmp_path / "alone")
+
+
+def test_nothing_is_written_before_all_is_made(host: nn.Backend, tmp_path: Path) -> None:
+    with pytest.raises(UnicodeEncodeError):
+        published.write(tmp_path / "new", {"x": np.zeros(2, np.float32)}, {"a.txt": "a", "b.txt": "\ud800"})
+    assert not list(tmp_path.iterdir())
+    model = nn.models.gpt(3, 8, 1, 2).init((8,), seed=0)
+    model.tokenizer = nn.text.CharacterTokenizer("ab\udce9")
+    nn.models.save_published(model, tmp_path)
+    assert nn.models.load_published(tmp_path).tokenizer == model.tokenizer
 
 
 def test_files_that_are_not_there(host: nn.Backend, tmp_path: Path) -> None:

@@ -29,7 +29,8 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 
 import nnarray as nn
-from nnarray.persistence import archive, files, settings
+from nnarray import files
+from nnarray.persistence import archive, settings
 from tests.processes import LIMIT, run_python, started
 
 
@@ -870,7 +871,7 @@ def test_what_another_process_is_writing_is_not_swept_away() -> None:
     code = """
         import time
         from pathlib import Path
-        from nnarray.persistence import files
+        from nnarray import files
 
         def slowly(part):
             part.write_bytes(b"half")

@@ -16,14 +16,14 @@ import numpy as np
 import pytest
 
 import nnarray as nn
-from nnarray.persistence import files
+from nnarray import files
 from tests.processes import LIMIT, started
 
 MODEL = Path("m.safetensors")
 HOLD = f"""
 import sys
 from pathlib import Path
-from nnarray.persistence import files
+from nnarray import files
 with files.owned(Path({str(MODEL)!r})):
     print("held", flush=True)
     sys.stdin.read()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import unicodedata
 from pathlib import Path
@@ -283,3 +284,32 @@ def test_files_that_are_no_tokenizer(text: str, message: str, tmp_path: Path) ->
         nn.text.load(tmp_path / "t.json")
     with pytest.raises(FileNotFoundError, match="there is no file"):
         nn.text.load(tmp_path / "other.json")
+
+
+def test_a_file_of_a_tokenizer_is_replaced_as_a_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    old, new, file = nn.text.CharacterTokenizer("ab"), nn.text.CharacterTokenizer("abcé"), tmp_path / "t.json"
+    old.save(file)
+
+    def full(part: Path, data: bytes) -> int:
+        with part.open("wb") as opened:
+            opened.write(data[:5])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as limited:
+        limited.setattr(Path, "write_bytes", full)
+        with pytest.raises(OSError, match=r"cannot write '.*t\.json': .*free some space"):
+            new.save(file)
+    assert nn.text.load(file) == old
+    new.save(file)
+    assert nn.text.load(file) == new
+    assert [each.name for each in tmp_path.iterdir()] == ["t.json"]
+
+
+def test_half_a_character_is_kept_in_files(tmp_path: Path) -> None:
+    """Some files and terminals give them for bytes that they cannot read."""
+    for tokenizer in (
+        nn.text.CharacterTokenizer("ab\udce9"),
+        nn.text.WordPieceTokenizer(("[UNK]", "\udce9"), ends=False),
+    ):
+        tokenizer.save(tmp_path / "t.json")
+        assert nn.text.load(tmp_path / "t.json") == tokenizer

@@ -18,6 +18,8 @@ UNFINISHED = ".unfinished"
 AGAIN = "begin again with --restart in place of --resume"
 FOLDS = "folds"
 """The entry of the metadata: of how many networks a cross-validation chose the epochs."""
+DIGEST = "text digest"
+"""The entry of the metadata: of which text a language model is."""
 
 
 def unfinished_file(out: Path) -> Path:
@@ -118,6 +120,7 @@ def refuse_to_resume(file: Path, model: Model, *, stops: bool) -> None:
     """
     facts = archive.read(file).facts
     _refuse_other_data(file, facts, model)
+    _refuse_other_text(file, facts, model)
     _refuse_other_stopping(file, facts, stops)
 
 
@@ -162,6 +165,17 @@ def _refuse_other_data(file: Path, facts: dict[str, Any], model: Model) -> None:
                 f"{str(file)!r} cannot be resumed: it was trained on other data, or another part of them, which differ "
                 f"in their {differ}. Pass the data, --target, --validation, --test and --seed of its start, or {AGAIN}."
             )
+
+
+def _refuse_other_text(file: Path, facts: dict[str, Any], model: Model) -> None:
+    """Refuse to continue with another text, also if it has as many tokens."""
+    now, then = model.metadata.get(DIGEST), facts.get("metadata", {}).get(DIGEST)
+    if then != now:
+        raise ValueError(
+            f"{str(file)!r} cannot be resumed: its text or its tokenizer was another one (the digest was "
+            f"{then or 'not noted'}; now it is {now}). Pass the text, --tokenizer and --encoding of its start, or "
+            f"{AGAIN}."
+        )
 
 
 def _counts(parts: Any) -> str:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from nnarray import files
 from nnarray.apps.workflow import steps
 from nnarray.apps.workflow.exporting.files import bytes_of
 from nnarray.apps.workflow.inputs import ROWS, Images, Inputs, Part, Rows, Unknown
@@ -21,7 +22,6 @@ from nnarray.checks import integer, switch
 from nnarray.model import Model
 from nnarray.names import named, shown
 from nnarray.onnx.writing.file import named_file
-from nnarray.persistence import files
 from nnarray.tables.cells import listed
 from nnarray.tables.columns import CategoryColumn, SkewedColumn
 from nnarray.tables.containers import table_of

@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from nnarray import plotting
+from nnarray import files, plotting
 from nnarray.apps.workflow.comparisons import Folded
 from nnarray.apps.workflow.importance import Importance, importance_after
 from nnarray.apps.workflow.inputs import Rows
 from nnarray.apps.workflow.steps import Trained
-from nnarray.persistence import files
 from nnarray.plotting import BLUE
 
 if TYPE_CHECKING:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -11,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from nnarray.apps.workflow.model_files import (
+    DIGEST,
     epochs_if_ended,
     file_to_resume,
     finish,
@@ -36,6 +39,7 @@ from nnarray.training.checkpoints import Checkpoint
 
 TOKENIZERS = ("characters", "bytes", "pairs")
 BATCH, STEPS, FEWEST = 32, 2_000, 50  # windows of a step; steps of a training; steps of an epoch at least
+DIGITS = 16  # hexadecimal ones, of a digest
 HELD_OUT = 2**24  # logits of the held-out windows that are computed at once, at most
 
 
@@ -90,6 +94,8 @@ class Texts(NamedTuple):
     train: TokenWindows
     held_out: TokenWindows | None
     held_tokens: int
+    tokens: np.ndarray
+    """All of them."""
 
 
 class TextTrained(NamedTuple):
@@ -134,7 +140,7 @@ def read(path: Path, plan: TextPlan) -> Texts:
             f"text, a smaller --context, or --validation 0."
         )
     held = None if not plan.validation else _held_out(tokens[cut:], length, len(tokenizer))
-    return Texts(path.name, tokenizer, token_windows(tokens[:cut], length), held, len(tokens) - cut)
+    return Texts(path.name, tokenizer, token_windows(tokens[:cut], length), held, len(tokens) - cut, tokens)
 
 
 def tokenizer_of(path: Path, plan: TextPlan) -> Tokenizer:
@@ -180,7 +186,16 @@ def model_for(texts: Texts, plan: TextPlan, be: Backend) -> Model:
         "trained on": len(texts.train.tokens),
         "held out": texts.held_tokens,
     }
+    model.metadata[DIGEST] = _digest(texts)
     return model
+
+
+def _digest(texts: Texts) -> str:
+    """A digest of what a training sees, its tokens, and of what they stand for."""
+    total = hashlib.sha256(json.dumps(texts.tokenizer.to_json()).encode())
+    for part in _slices(texts.tokens):
+        total.update(np.ascontiguousarray(part).data)
+    return total.hexdigest()[:DIGITS]
 
 
 def steps_per_epoch(texts: Texts, plan: TextPlan) -> int:

@@ -45,6 +45,15 @@ def replace(path: Path, write: Callable[[Path], None]) -> None:
         _replace(path, write)
 
 
+def replace_by(path: Path, data: bytes) -> None:
+    """Put these bytes into the file at `path`; errors as `replace`."""
+
+    def write(part: Path) -> None:
+        part.write_bytes(data)
+
+    replace(path, write)
+
+
 def _place(path: Path) -> Path:
     """Where the file lies: the target of a link is replaced, and the link is kept."""
     if path.is_symlink():
