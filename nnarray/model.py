@@ -1106,8 +1106,9 @@ class Model(metaclass=Explained):
         Raises
         ------
         TypeError, ValueError
-            If a setting is out of range; if the model is not one of tokens; if the prompt is empty, or has a token or a
-            character that is not in the vocabulary.
+            If a setting is out of range; if the model is not one of tokens, or its outputs change with later tokens
+            (the message names the layer); if the prompt is empty, or has a token or a character that is not in the
+            vocabulary.
 
         References
         ----------

@@ -19,6 +19,9 @@ from nnarray.text.tokenizer import Tokenizer, checked_tokens
 from nnarray.training.keys import key_of
 from nnarray.typing import Array
 
+CHANGED = 1e-4
+"""By which part of the largest output others differ if they depend on something else than rounding."""
+
 
 @dataclass(frozen=True)
 class Asked:
@@ -140,6 +143,8 @@ class _Outputs:
     cache: Any = field(default=None, repr=False)
     first: int = 0
     """The first token that the model sees."""
+    is_causal: bool = False
+    """Whether it is known, without a cache, that outputs do not change with later tokens."""
 
     def append(self, tokens: list[int]) -> None:
         """One token more for each sequence."""
@@ -153,8 +158,12 @@ class _Outputs:
         if self._has_cache(first, length):
             return self._continued(first)
         seen = count - first
-        X = self._array([row[first:] + [0] * (length - seen) for row in self.rows])
-        return self.model(X)[:, seen - 1, ...]  # later positions do not matter to a model that predicts them
+        rows = [row[first:] + [0] * (length - seen) for row in self.rows]
+        outputs = self.model(self._array(rows))
+        if not self.is_causal:
+            self._refuse_reading_later(rows, outputs)
+            self.is_causal = True
+        return outputs[:, seen - 1, ...]  # what fills up the later positions does not matter
 
     def _has_cache(self, first: int, length: int) -> bool:
         """Whether there is a cache; a new one if another token is the first."""
@@ -167,6 +176,34 @@ class _Outputs:
                 raise
             self.cached = False
         return self.cached
+
+    def _refuse_reading_later(self, rows: list[list[int]], outputs: Array) -> None:
+        """Refuse a model whose outputs change with later tokens: there are none yet, so that it would read the filling.
+
+        The layers cannot be asked: one of your own need not say what it reads. So the later half of the tokens is
+        replaced by other ones.
+
+        Raises
+        ------
+        ValueError
+            The message names the layer if one says so itself.
+        """
+        xp, length, size = namespace(outputs), len(rows[0]), outputs.shape[-1]
+        kept = -(-length // 2)
+        other = [row[:kept] + [(token + 1) % size for token in row[kept:]] for row in rows]
+        before, after = outputs[:, :kept, ...], self.model(self._array(other))[:, :kept, ...]
+        if bool(xp.any(xp.abs(after - before) > CHANGED * xp.max(xp.abs(before)))):
+            raise ValueError(
+                f"the outputs of the model change with later tokens, which are not there yet. {self._why()}"
+            )
+
+    def _why(self) -> str:
+        """Which layer needs later positions, and what to do."""
+        try:
+            self.model.new_cache(1)
+        except ValueError as error:
+            return str(error)
+        return "Use layers that read earlier positions only, such as nn.MultiHeadAttention(heads, causal=True)."
 
     def _continued(self, first: int) -> Array:
         whole = self.cache.position == 0
