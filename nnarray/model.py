@@ -820,7 +820,8 @@ class Model(metaclass=Explained):
         tokens : array, shape (batch, t, ...)
             The inputs at the next t positions: a prompt, or a single token.
         cache : Cache
-            From `new_cache`, or from the last call. It is consumed: use the one that is returned.
+            From `new_cache`, or from the last call. It is consumed: use the one that is returned. Pass a copy,
+            `cache.copy()`, to continue a sequence in several ways.
 
         Returns
         -------
@@ -830,8 +831,8 @@ class Model(metaclass=Explained):
         Raises
         ------
         TypeError, ValueError
-            As when the model is called; if the cache has no room for t positions, or is for another number of
-            sequences.
+            As when the model is called; if the cache was consumed, has no room for t positions, or is for another
+            number of sequences.
 
         Examples
         --------
@@ -846,6 +847,7 @@ class Model(metaclass=Explained):
         """
         if not isinstance(cache, Cache):
             raise TypeError(f"cache must be one of model.new_cache(batch); got {shown(cache)}.")
+        cache.refuse_consumed()
         tokens = check_positions(self, tokens, "tokens", cache.batch)
         after = cache.position + positions_of(tokens)
         if after > cache.length:
@@ -856,6 +858,7 @@ class Model(metaclass=Explained):
             )
         if self._decode is None:
             self._decode = compiled(partial(decode, self.wiring), self._theta, key_of("decode", self.wiring))
+        cache.consumed = not any(map(is_traced, arrays_in(tokens)))  # what is being compiled writes into nothing
         with engines.computing(self._engine):
             y, layers = self._decode(self._nested(), self._state, tokens, cache.layers, cache.position)
         return y, cache._replace(layers=layers, position=after)

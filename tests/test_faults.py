@@ -100,6 +100,15 @@ def says_all(message: str, parts: tuple[str, ...]) -> bool:
 SMALL = nn.Network(nn.Dense(5, "tanh"), nn.Dense(2))
 
 
+def decoded_twice() -> None:
+    """Two tokens after the same one."""
+    model = nn.Network(nn.Embedding(9, 4), nn.Dense(9)).init((4,))
+    token = np.ones((1, 1), dtype=int)
+    _, cache = model.decode(token, model.new_cache())
+    for _ in range(2):
+        model.decode(token, cache)
+
+
 def decoded_too_far() -> None:
     """One token more than the cache has room for."""
     model = nn.Network(nn.Embedding(9, 4), nn.Dense(9)).init((4,))
@@ -529,6 +538,7 @@ SETTINGS: dict[str, Case] = {
         lambda: nn.Network(nn.Embedding(9, 4), nn.MultiHeadAttention(2)).init((4,)).new_cache()
     ),
     "more positions than a cache has": lambda b: lambda: decoded_too_far(),
+    "a cache that `decode` has consumed": lambda b: lambda: decoded_twice(),
     "more positions than were learned": lambda b: (
         lambda: nn.Network(nn.Embedding(9, 4), nn.LearnedPositions()).init((4,)).new_cache(length=5)
     ),
