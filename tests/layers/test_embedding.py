@@ -198,7 +198,7 @@ def test_labels_of_masked_positions_must_not_count(be: nn.Backend) -> None:
     before = to_host(be, model.theta)
     loss = nn.losses.CrossEntropy(ignore_index=-1)
     with pytest.raises(
-        ValueError, match=r"labels at masked positions, which would count.*Set them to the ignore_index"
+        nn.DivergenceError, match=r"labels at masked positions, which would count.*Set them to the ignore_index"
     ):
         model.fit(be.asarray(TOKENS), be.asarray(TOKENS), loss=loss, batch_size=2)
     np.testing.assert_array_equal(to_host(be, model.theta), before)
