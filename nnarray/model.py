@@ -198,7 +198,8 @@ class Model(metaclass=Explained):
         Raises
         ------
         ValueError
-            If its vocabulary has another size than that of the model.
+            If its vocabulary has another size than that of the model, or its padding is another token than the
+            `padding_index` of the network.
         """
         noted = self.metadata.get("tokenizer")
         if self._tokenizer[0] is not noted:

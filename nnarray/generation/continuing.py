@@ -12,6 +12,8 @@ from nnarray.generation.sampling import NO_NUMBER, Sampling
 from nnarray.generation.stopping import Stops, Text
 from nnarray.kernels.compilation import compiled
 from nnarray.kernels.loops import read
+from nnarray.layers.base import Layer
+from nnarray.layers.embedding import Embedding
 from nnarray.layers.kinds import Spec
 from nnarray.names import shown
 from nnarray.random import Key
@@ -70,13 +72,18 @@ def _text(model: Any, prompt: str, asked: Asked, size: int) -> str:
     if not tokens:
         raise ValueError("the prompt is empty, and a text is continued from at least one token. Pass a prompt.")
     stops, read_token = Stops.of(asked.stop, size, tokenizer.end), tokenizer.decoder()
-    text = Text(stops.texts, asked.stream)
+    text, added = Text(stops.texts, asked.stream), list[int]()
+    length = 0
     for (token,) in steps(model, [tokens], asked):
         if token in stops.tokens:
             break
-        text.add(read_token(token))
+        added.append(token)
+        piece = read_token(token)
+        length += len(piece)
+        text.add(piece)
         if text.ended:
-            break
+            return text.finish()
+    text.add(tokenizer.decode(added)[length:])  # what is only a part of a character
     return text.finish()
 
 
@@ -248,12 +255,12 @@ def _vocabulary(model: Any) -> int:
 
 
 def refuse_other_vocabulary(model: Any, tokenizer: Any) -> None:
-    """Refuse a tokenizer with another number of tokens than the model takes.
+    """Refuse a tokenizer with another number of tokens than the model takes, or with another token as padding.
 
     Raises
     ------
     TypeError, ValueError
-        If it is not a tokenizer, or does not fit; the message has both numbers.
+        If it is not a tokenizer, or does not fit: another number of tokens, or another token as padding.
     """
     if not isinstance(tokenizer, Tokenizer):
         raise TypeError(f"tokenizer must be one of nn.text, such as nn.text.ByteTokenizer(); got {shown(tokenizer)}.")
@@ -264,6 +271,20 @@ def refuse_other_vocabulary(model: Any, tokenizer: Any) -> None:
             f"the tokenizer has {len(tokenizer)} tokens, but the model has {size}: it takes {inputs.kind}. Use the "
             f"vocabulary that the model was trained with, or make the network with nn.Embedding({len(tokenizer)}, ...)."
         )
+    masked = set[int]() if size is None else _masked_tokens(model.wiring.network)
+    if tokenizer.padding is not None and masked - {tokenizer.padding}:
+        raise ValueError(
+            f"the tokenizer fills rows up with token {tokenizer.padding}, but the model leaves out token "
+            f"{min(masked)}, which its texts may have. Make the network with "
+            f"nn.Embedding(..., padding_index={tokenizer.padding})."
+        )
+
+
+def _masked_tokens(layer: Layer) -> set[int]:
+    """The integers that the embeddings of a network take as padding."""
+    if isinstance(layer, Embedding):
+        return set() if layer.padding_index is None else {layer.padding_index}
+    return {token for _, inner in layer.named_layers for token in _masked_tokens(inner)}
 
 
 def _words(inputs: Any) -> str:

@@ -242,6 +242,40 @@ def test_the_tokenizer_is_saved_with_the_model(host: nn.Backend, tmp_path: Path)
     assert again.tokenizer is None
 
 
+def test_a_tokenizer_with_another_padding_is_refused(host: nn.Backend) -> None:
+    tokenizer = nn.text.WordPieceTokenizer(("[UNK]", "[PAD]", "z"), ends=False)
+    for padding, fits in ((None, True), (1, True), (0, False)):
+        inner = nn.Network(nn.Dropout(0.5), nn.Dense(3))
+        made = nn.Network(nn.Network(nn.Embedding(3, 4, padding_index=padding)), inner).init((LENGTH,), seed=0)
+        if fits:
+            made.tokenizer = tokenizer
+            continue
+        with pytest.raises(
+            ValueError, match=r"fills rows up with token 1, but the model leaves out token 0.*index=1\)"
+        ):
+            made.tokenizer = tokenizer
+        made.tokenizer = nn.text.CharacterTokenizer("abc")  # has no padding
+    assert "tokenizer" in made.metadata
+
+
+@pytest.mark.parametrize("prompt", ["to b", "to be or not t"])
+@pytest.mark.parametrize(
+    "tokenizer", [nn.text.ByteTokenizer(), nn.text.BytePairTokenizer.train(TEXT * 5, 270), TOKENIZER], ids=repr
+)
+def test_a_text_and_its_tokens_are_continued_alike(host: nn.Backend, tokenizer: Any, prompt: str) -> None:
+    """Also if the last token is only a part of a character."""
+    made = model(host, size=len(tokenizer))
+    made.tokenizer = tokenizer
+    for seed in range(5):
+        pieces: list[str] = []
+        text = made.generate(prompt, max_tokens=9, seed=seed, stream=pieces.append)
+        assert (
+            text
+            == "".join(pieces)
+            == tokenizer.decode(made.generate(tokenizer.encode(prompt), max_tokens=9, seed=seed))
+        )
+
+
 def test_a_file_may_have_the_tokenizer_of_another_model(host: nn.Backend) -> None:
     made = model(host)
     made.metadata["tokenizer"] = nn.text.ByteTokenizer().to_json()
