@@ -13,7 +13,6 @@ from nnarray.generation.stopping import Stops, Text
 from nnarray.kernels.compilation import compiled
 from nnarray.kernels.loops import read
 from nnarray.layers.base import Layer
-from nnarray.layers.embedding import Embedding
 from nnarray.layers.kinds import Spec
 from nnarray.names import shown
 from nnarray.random import Key
@@ -281,10 +280,10 @@ def refuse_other_vocabulary(model: Any, tokenizer: Any) -> None:
 
 
 def _masked_tokens(layer: Layer) -> set[int]:
-    """The integers that the embeddings of a network take as padding."""
-    if isinstance(layer, Embedding):
-        return set() if layer.padding_index is None else {layer.padding_index}
-    return {token for _, inner in layer.named_layers for token in _masked_tokens(inner)}
+    """The integers that the layers of a network take as padding."""
+    own = getattr(layer, "padding_index", None)
+    inner = (_masked_tokens(each) for _, each in layer.named_layers)
+    return set[int]().union(() if own is None else (own,), *inner)
 
 
 def _words(inputs: Any) -> str:
