@@ -198,7 +198,8 @@ class Model(metaclass=Explained):
         Raises
         ------
         ValueError
-            If its vocabulary has another size than that of the model.
+            If its vocabulary has another size than that of the model, or its padding is another token than the
+            `padding_index` of the network.
         """
         noted = self.metadata.get("tokenizer")
         if self._tokenizer[0] is not noted:
@@ -816,7 +817,8 @@ class Model(metaclass=Explained):
         tokens : array, shape (batch, t, ...)
             The inputs at the next t positions: a prompt, or a single token.
         cache : Cache
-            From `new_cache`, or from the last call. It is consumed: use the one that is returned.
+            From `new_cache`, or from the last call. It is consumed: use the one that is returned. Pass a copy,
+            `cache.copy()`, to continue a sequence in several ways.
 
         Returns
         -------
@@ -826,8 +828,8 @@ class Model(metaclass=Explained):
         Raises
         ------
         TypeError, ValueError
-            As when the model is called; if the cache has no room for t positions, or is for another number of
-            sequences.
+            As when the model is called; if the cache was consumed, has no room for t positions, or is for another
+            number of sequences.
 
         Examples
         --------
@@ -842,6 +844,7 @@ class Model(metaclass=Explained):
         """
         if not isinstance(cache, Cache):
             raise TypeError(f"cache must be one of model.new_cache(batch); got {shown(cache)}.")
+        cache.refuse_consumed()
         tokens = check_positions(self, tokens, "tokens", cache.batch)
         after = cache.position + positions_of(tokens)
         if after > cache.length:
@@ -852,6 +855,7 @@ class Model(metaclass=Explained):
             )
         if self._decode is None:
             self._decode = compiled(partial(decode, self.wiring), self._theta, key_of("decode", self.wiring))
+        cache.consumed = not any(map(is_traced, arrays_in(tokens)))  # what is being compiled writes into nothing
         with engines.computing(self._engine):
             y, layers = self._decode(self._nested(), self._state, tokens, cache.layers, cache.position)
         return y, cache._replace(layers=layers, position=after)
@@ -1102,8 +1106,9 @@ class Model(metaclass=Explained):
         Raises
         ------
         TypeError, ValueError
-            If a setting is out of range; if the model is not one of tokens; if the prompt is empty, or has a token or a
-            character that is not in the vocabulary.
+            If a setting is out of range; if the model is not one of tokens, or its outputs change with later tokens
+            (the message names the layer); if the prompt is empty, or has a token or a character that is not in the
+            vocabulary.
 
         References
         ----------

@@ -100,6 +100,28 @@ def says_all(message: str, parts: tuple[str, ...]) -> bool:
 SMALL = nn.Network(nn.Dense(5, "tanh"), nn.Dense(2))
 
 
+def tokenizer_with_other_padding() -> None:
+    """Rows are padded with a token that the model reads."""
+    model = nn.Network(nn.Embedding(2, 4, padding_index=0), nn.Dense(2)).init((4,))
+    model.tokenizer = nn.text.WordPieceTokenizer(("[UNK]", "[PAD]"), ends=False)
+
+
+def trained_on_padding() -> None:
+    """A label for each position, also for those that are padding."""
+    model = nn.Network(nn.Embedding(4, 4, padding_index=0), nn.Dense(4)).init((4,), seed=0)
+    X = np.asarray([[1, 2, 3, 0]])
+    model.fit(X, X, loss=nn.losses.CrossEntropy(ignore_index=-1))
+
+
+def decoded_twice() -> None:
+    """Two tokens after the same one."""
+    model = nn.Network(nn.Embedding(9, 4), nn.Dense(9)).init((4,))
+    token = np.ones((1, 1), dtype=int)
+    _, cache = model.decode(token, model.new_cache())
+    for _ in range(2):
+        model.decode(token, cache)
+
+
 def decoded_too_far() -> None:
     """One token more than the cache has room for."""
     model = nn.Network(nn.Embedding(9, 4), nn.Dense(9)).init((4,))
@@ -529,6 +551,12 @@ SETTINGS: dict[str, Case] = {
         lambda: nn.Network(nn.Embedding(9, 4), nn.MultiHeadAttention(2)).init((4,)).new_cache()
     ),
     "more positions than a cache has": lambda b: lambda: decoded_too_far(),
+    "to continue a text with such a network": lambda b: (
+        lambda: nn.Network(nn.Embedding(4, 4), nn.MultiHeadAttention(2)).init((4,), seed=0).generate([1])
+    ),
+    "a tokenizer with another padding": lambda b: lambda: tokenizer_with_other_padding(),
+    "labels of padding that count": lambda b: lambda: trained_on_padding(),
+    "a cache that `decode` has consumed": lambda b: lambda: decoded_twice(),
     "more positions than were learned": lambda b: (
         lambda: nn.Network(nn.Embedding(9, 4), nn.LearnedPositions()).init((4,)).new_cache(length=5)
     ),

@@ -6,6 +6,7 @@ Exit codes: 0 success; 1 an error; 2 wrong usage; 128 + n ended by signal n: 130
 
 from __future__ import annotations
 
+import codecs
 import errno
 import io
 import os
@@ -41,6 +42,7 @@ class OneLine(TyperGroup):
         """Parse the arguments; a usage error is one line."""
         _open_closed_streams()
         _buffer_streams()
+        _replace_what_cannot_be_shown()
         with _errors(debug=False):
             return super().make_context(*args, **options)
 
@@ -139,6 +141,12 @@ def _buffer_streams() -> None:
         if isinstance(getattr(stream, "buffer", None), io.RawIOBase):
             kinds = {"encoding": stream.encoding, "errors": stream.errors}
             setattr(sys, name, open(stream.fileno(), "w", buffering=1, closefd=False, **kinds))  # noqa: SIM115
+
+
+def _replace_what_cannot_be_shown() -> None:
+    """Show "?" for characters that the encoding of standard output lacks: a text need not be in it."""
+    if isinstance(sys.stdout, io.TextIOWrapper) and codecs.lookup(sys.stdout.encoding).name != "utf-8":
+        sys.stdout.reconfigure(errors="replace")
 
 
 def is_closed() -> bool:

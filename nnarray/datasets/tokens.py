@@ -12,7 +12,7 @@ import numpy as np
 from nnarray import random
 from nnarray.backends import host_backend, library_of
 from nnarray.checks import integer
-from nnarray.datasets.scratch import address_space
+from nnarray.datasets.scratch import address_space, replaced
 from nnarray.datasets.sources import Source
 from nnarray.datasets.streams import Stream
 from nnarray.random import Key
@@ -168,7 +168,8 @@ def tokenized(
     path : path of a text file
     tokenizer : Tokenizer
     out : path of a .npy file, optional
-        Where the tokens are written. Then the result is its mapped array, and takes no memory.
+        Where the tokens are written. Then the result is its mapped array, and takes no memory. A file that is there is
+        replaced when all tokens are written; arrays that are mapped from it stay as they are.
     encoding : str
         That of the text.
 
@@ -208,12 +209,8 @@ def tokenized(
     file = Path(out)
     if file.suffix != ".npy":
         raise ValueError(f"out must be the path of a .npy file; got {str(out)!r}.")
-    try:
-        with file.open("wb") as opened:
-            write_tokens(opened, tokens_in(path, tokenizer, encoding), tokens_dtype(tokenizer))
-    except BaseException:
-        file.unlink(missing_ok=True)  # a part of the tokens would look like all of them
-        raise
+    with replaced(file) as opened:
+        write_tokens(opened, tokens_in(path, tokenizer, encoding), tokens_dtype(tokenizer))
     with address_space(file.stat().st_size):
         return np.load(file, mmap_mode="r")
 
@@ -226,13 +223,16 @@ def tokens_dtype(tokenizer: Tokenizer) -> np.dtype[Any]:
 def tokens_in(path: str | os.PathLike[str], tokenizer: Tokenizer, encoding: str) -> Iterator[np.ndarray]:
     """The tokens of a text file, part by part; errors as `tokenized`."""
     dtype, lines = tokens_dtype(tokenizer), 0
+    before, behind = tokenizer.around
+    yield np.asarray(before, dtype)
     for text in text_in(path, encoding):
         try:
-            yield np.asarray(tokenizer.encode(text), dtype)
+            yield np.asarray(tokenizer.encode_part(text), dtype)
         except ValueError as error:
             after = f", after {lines} lines" if lines else ""
             raise ValueError(f"{str(path)!r}{after}: {error}") from error
         lines += text.count("\n")
+    yield np.asarray(behind, dtype)
 
 
 def write_tokens(file: IO[bytes], parts: Iterator[np.ndarray], dtype: np.dtype[Any]) -> int:

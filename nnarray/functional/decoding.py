@@ -8,11 +8,27 @@ from nnarray.backends import device_of, namespace
 from nnarray.functional.propagation import Wiring
 from nnarray.layers.base import Context
 from nnarray.layers.kinds import Spec, arrays_in, mapped, specs
+from nnarray.recording.trees import mapped as mapped_arrays
 from nnarray.typing import Array, Tree
 
+CONSUMED = (
+    "this cache, of {count} positions, was consumed by a call of decode, which may have written into its arrays. Use "
+    "the cache that decode returned. To continue a sequence in several ways, copy it before: y, c = "
+    "model.decode(tokens, cache.copy())."
+)
 
-class Cache(NamedTuple):
+
+class _Cache(NamedTuple):
+    layers: Tree
+    position: int
+    batch: int
+    length: int
+
+
+class Cache(_Cache):
     """What the layers of a network remember of the positions of some sequences.
+
+    `model.decode` consumes it, and returns another one.
 
     Attributes
     ----------
@@ -26,10 +42,23 @@ class Cache(NamedTuple):
         The number of positions that it can hold.
     """
 
-    layers: Tree
-    position: int
-    batch: int
-    length: int
+    consumed = False
+
+    def copy(self) -> Cache:
+        """The same with arrays of its own, to continue the sequences in several ways.
+
+        Raises
+        ------
+        ValueError
+            If it was consumed.
+        """
+        self.refuse_consumed()
+        return self._replace(layers=mapped_arrays(lambda x: namespace(x).asarray(x, copy=True), self.layers))
+
+    def refuse_consumed(self) -> None:
+        """Raise ValueError if it was consumed: some libraries have written other positions into its arrays."""
+        if self.consumed:
+            raise ValueError(CONSUMED.format(count=self.position))
 
 
 def new_cache(wiring: Wiring, shape: Any, like: Array, batch: int, length: int) -> Cache:

@@ -62,6 +62,10 @@ class _Scaled(Loss):
     loss: Loss
     scale: Any
 
+    @property
+    def leaves_out(self) -> bool:
+        return self.loss.leaves_out
+
     def of_prepared(self, outputs: Array, target: Array, weights: Array | None) -> tuple[Array, Array]:
         value, gradient = self.loss.of_prepared(at_least_float32(outputs), target, weights)
         return value, namespace(outputs).astype(gradient * self.scale, outputs.dtype)

@@ -110,11 +110,15 @@ def loss_and_gradients(
     It computes L = loss(f(tree, x), target), and its gradients in a tree like that of the parameters; auxiliary heads
     add their losses. `target` and `weights` are as `loss.prepare` returns them. `key` folded by `step` is the seed of
     the layers' draws.
+
+    If the network ends with a mask, the loss must be one that leaves out entries, and leave out all that are masked.
+    Else it is NaN: a step does not read values.
     """
     ctx = Context(training, wiring.state.tree(state), input_gradient, root=key, path=(step,), once=True)
     out: Out = wiring.network.forward(tree, x, ctx)
     if out.mask is not None and not of_texts(out.mask):
-        raise ValueError(f"the network ends with a mask. {MASK_LEFT}")
+        wrong = counted_though_masked(out.mask, weights if loss.leaves_out else None)
+        weights = namespace(wrong).where(wrong, float("nan"), weights)
     value, dy = loss.of_prepared(out.y, target, weights)
     dheads: list[Array] = []
     for head in out.heads:
@@ -128,6 +132,21 @@ def loss_and_gradients(
     dx, gradients = out.pullback(dy, *dheads)
     after = wiring.state.pack(_overlaid(ctx.state, out.state), state) if out.state else state
     return Step(value, gradients, out.y, after, dx if input_gradient else None)
+
+
+def counted_though_masked(mask: Array, weights: Array | None) -> Array:
+    """True at the entries that are masked, but have a weight in the loss, shape of the weights.
+
+    Raises
+    ------
+    ValueError
+        If there is no weight for each position.
+    """
+    if weights is None or tuple(weights.shape[: mask.ndim]) != tuple(mask.shape):
+        raise ValueError(f"the network ends with a mask. {MASK_LEFT}")
+    xp = namespace(mask)
+    masked = xp.reshape(xp.logical_not(mask), (*mask.shape, *[1] * (weights.ndim - mask.ndim)))
+    return xp.logical_and(masked, weights != 0)
 
 
 def _overlaid(old: Tree, new: Tree) -> dict[str, Any]:

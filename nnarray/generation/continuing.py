@@ -12,12 +12,16 @@ from nnarray.generation.sampling import NO_NUMBER, Sampling
 from nnarray.generation.stopping import Stops, Text
 from nnarray.kernels.compilation import compiled
 from nnarray.kernels.loops import read
+from nnarray.layers.base import Layer
 from nnarray.layers.kinds import Spec
 from nnarray.names import shown
 from nnarray.random import Key
 from nnarray.text.tokenizer import Tokenizer, checked_tokens
 from nnarray.training.keys import key_of
 from nnarray.typing import Array
+
+CHANGED = 1e-4
+"""By which part of the largest output others differ if they depend on something else than rounding."""
 
 
 @dataclass(frozen=True)
@@ -67,13 +71,18 @@ def _text(model: Any, prompt: str, asked: Asked, size: int) -> str:
     if not tokens:
         raise ValueError("the prompt is empty, and a text is continued from at least one token. Pass a prompt.")
     stops, read_token = Stops.of(asked.stop, size, tokenizer.end), tokenizer.decoder()
-    text = Text(stops.texts, asked.stream)
+    text, added = Text(stops.texts, asked.stream), list[int]()
+    length = 0
     for (token,) in steps(model, [tokens], asked):
         if token in stops.tokens:
             break
-        text.add(read_token(token))
+        added.append(token)
+        piece = read_token(token)
+        length += len(piece)
+        text.add(piece)
         if text.ended:
-            break
+            return text.finish()
+    text.add(tokenizer.decode(added)[length:])  # what is only a part of a character
     return text.finish()
 
 
@@ -140,6 +149,8 @@ class _Outputs:
     cache: Any = field(default=None, repr=False)
     first: int = 0
     """The first token that the model sees."""
+    is_causal: bool = False
+    """Whether it is known, without a cache, that outputs do not change with later tokens."""
 
     def append(self, tokens: list[int]) -> None:
         """One token more for each sequence."""
@@ -153,8 +164,12 @@ class _Outputs:
         if self._has_cache(first, length):
             return self._continued(first)
         seen = count - first
-        X = self._array([row[first:] + [0] * (length - seen) for row in self.rows])
-        return self.model(X)[:, seen - 1, ...]  # later positions do not matter to a model that predicts them
+        rows = [row[first:] + [0] * (length - seen) for row in self.rows]
+        outputs = self.model(self._array(rows))
+        if not self.is_causal:
+            self._refuse_reading_later(rows, outputs)
+            self.is_causal = True
+        return outputs[:, seen - 1, ...]  # what fills up the later positions does not matter
 
     def _has_cache(self, first: int, length: int) -> bool:
         """Whether there is a cache; a new one if another token is the first."""
@@ -167,6 +182,34 @@ class _Outputs:
                 raise
             self.cached = False
         return self.cached
+
+    def _refuse_reading_later(self, rows: list[list[int]], outputs: Array) -> None:
+        """Refuse a model whose outputs change with later tokens: there are none yet, so that it would read the filling.
+
+        The layers cannot be asked: one of your own need not say what it reads. So the later half of the tokens is
+        replaced by other ones.
+
+        Raises
+        ------
+        ValueError
+            The message names the layer if one says so itself.
+        """
+        xp, length, size = namespace(outputs), len(rows[0]), outputs.shape[-1]
+        kept = -(-length // 2)
+        other = [row[:kept] + [(token + 1) % size for token in row[kept:]] for row in rows]
+        before, after = outputs[:, :kept, ...], self.model(self._array(other))[:, :kept, ...]
+        if bool(xp.any(xp.abs(after - before) > CHANGED * xp.max(xp.abs(before)))):
+            raise ValueError(
+                f"the outputs of the model change with later tokens, which are not there yet. {self._why()}"
+            )
+
+    def _why(self) -> str:
+        """Which layer needs later positions, and what to do."""
+        try:
+            self.model.new_cache(1)
+        except ValueError as error:
+            return str(error)
+        return "Use layers that read earlier positions only, such as nn.MultiHeadAttention(heads, causal=True)."
 
     def _continued(self, first: int) -> Array:
         whole = self.cache.position == 0
@@ -211,12 +254,12 @@ def _vocabulary(model: Any) -> int:
 
 
 def refuse_other_vocabulary(model: Any, tokenizer: Any) -> None:
-    """Refuse a tokenizer with another number of tokens than the model takes.
+    """Refuse a tokenizer with another number of tokens than the model takes, or with another token as padding.
 
     Raises
     ------
     TypeError, ValueError
-        If it is not a tokenizer, or does not fit; the message has both numbers.
+        If it is not a tokenizer, or does not fit: another number of tokens, or another token as padding.
     """
     if not isinstance(tokenizer, Tokenizer):
         raise TypeError(f"tokenizer must be one of nn.text, such as nn.text.ByteTokenizer(); got {shown(tokenizer)}.")
@@ -227,6 +270,20 @@ def refuse_other_vocabulary(model: Any, tokenizer: Any) -> None:
             f"the tokenizer has {len(tokenizer)} tokens, but the model has {size}: it takes {inputs.kind}. Use the "
             f"vocabulary that the model was trained with, or make the network with nn.Embedding({len(tokenizer)}, ...)."
         )
+    masked = set[int]() if size is None else _masked_tokens(model.wiring.network)
+    if tokenizer.padding is not None and masked - {tokenizer.padding}:
+        raise ValueError(
+            f"the tokenizer fills rows up with token {tokenizer.padding}, but the model leaves out token "
+            f"{min(masked)}, which its texts may have. Make the network with "
+            f"nn.Embedding(..., padding_index={tokenizer.padding})."
+        )
+
+
+def _masked_tokens(layer: Layer) -> set[int]:
+    """The integers that the layers of a network take as padding."""
+    own = getattr(layer, "padding_index", None)
+    inner = (_masked_tokens(each) for _, each in layer.named_layers)
+    return set[int]().union(() if own is None else (own,), *inner)
 
 
 def _words(inputs: Any) -> str:

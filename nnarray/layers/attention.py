@@ -15,8 +15,8 @@ from nnarray.layers.positions import angles, refuse_no_sequence
 from nnarray.typing import Array, Shape, Tree
 
 NOT_CAUSAL = (
-    "without causal=True, each position reads from later ones too, so that its network cannot continue a sequence. Use "
-    "MultiHeadAttention(heads, causal=True), or call the model on whole sequences."
+    "without causal=True, each position reads from later ones too, so that its network cannot continue a sequence. Set "
+    "causal=True in MultiHeadAttention or TransformerBlock, or call the model on whole sequences."
 )
 
 

@@ -165,7 +165,8 @@ NO_TEXTS = (
 )
 MASK_LEFT = (
     "The loss would include masked positions. Add a layer that uses the mask, such as nn.GlobalAvgPool or "
-    "nn.Flatten, or leave out padding_index and nn.Masked."
+    "nn.Flatten, or leave out padding_index and nn.Masked. Or give masked positions a label that does not count: "
+    "nn.losses.CrossEntropy(ignore_index=-1)."
 )
 
 

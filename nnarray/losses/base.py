@@ -90,6 +90,11 @@ class Loss:
         return None
 
     @property
+    def leaves_out(self) -> bool:
+        """Whether a target may have entries that do not count, so that `prepare` returns a weight of 0 for them."""
+        return type(self).counted is not Loss.counted
+
+    @property
     def is_of_classes(self) -> bool:
         """Whether the outputs are logits, and the targets are classes or probabilities."""
         return self.out_activation in ("logistic", "softmax")

@@ -214,6 +214,11 @@ class CrossEntropy(Loss):
         counts: Array = xp.astype(counted, at_least_float32_dtype(xp, dtype))
         return target, counts if own is None else counts * own
 
+    @property
+    def leaves_out(self) -> bool:
+        """Whether there is an `ignore_index`."""
+        return self.ignore_index is not None
+
     def counted(self, target: Array) -> Array | None:
         """Which labels are not `ignore_index`; None if all count."""
         xp = same_place(target=target)

@@ -46,6 +46,17 @@ class Tokenizer(ABC):
     def encode(self, text: str) -> list[int]:
         """The tokens of a text."""
 
+    @property
+    def around(self) -> tuple[list[int], list[int]]:
+        """The tokens that `encode` puts before each text, and those behind it."""
+        return [], []
+
+    def encode_part(self, text: str) -> list[int]:
+        """The tokens of a part of a text, without those that are `around` all of it."""
+        before, behind = self.around
+        tokens = self.encode(text)
+        return tokens[len(before) : len(tokens) - len(behind)]
+
     @abstractmethod
     def decode(self, tokens: Any) -> str:
         """The text of tokens: integers, or an array of any library, shape (length,)."""

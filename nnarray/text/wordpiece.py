@@ -150,8 +150,13 @@ class WordPieceTokenizer(Tokenizer):
 
     def encode(self, text: str) -> list[int]:
         """The tokens of a text, between "[CLS]" and "[SEP]" unless `ends` is False."""
-        found = [token for word in self.words(text) for token in self._pieces_of(word)]
-        return [self.numbers[BEGIN], *found, self.numbers[SEPARATOR]] if self.ends else found
+        before, behind = self.around
+        return before + [token for word in self.words(text) for token in self._pieces_of(word)] + behind
+
+    @property
+    def around(self) -> tuple[list[int], list[int]]:
+        """The tokens "[CLS]" and "[SEP]", unless `ends` is False."""
+        return ([self.numbers[BEGIN]], [self.numbers[SEPARATOR]]) if self.ends else ([], [])
 
     def shortened(self, tokens: list[int], length: int | None) -> list[int]:
         """At most `length` tokens; with `ends`, the last one stays the last."""

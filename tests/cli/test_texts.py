@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from nnarray.apps.demos import text as demo
 from nnarray.apps.workflow import texts
 from nnarray.datasets import scratch
 from tests.cli.test_cli import call, fails, size_of
+from tests.processes import NNARRAY, run
 
 SMALL = ("--backend", "numpy", "--blocks", "1", "--heads", "2", "--features", "16", "--context", "16", "--epochs", "2")
 TALES = nn.datasets.tales(12)
@@ -65,6 +67,16 @@ def test_a_model_continues_a_text_and_the_seed_decides() -> None:
     greedy = call(*words, "--temperature", "0", "--stop", "e")
     assert greedy.stdout == "There was" + model.generate("There was", max_tokens=30, temperature=0, stop="e") + "\n"
     assert call("generate", "m.safetensors", "--max-tokens", "5").stdout.startswith("\n")
+
+
+def test_a_console_without_the_characters_of_a_text_shows_others() -> None:
+    tokenizer = nn.text.CharacterTokenizer("éè")
+    model = nn.Network(nn.Embedding(2, 4), nn.Dense(2)).init((8,), seed=0)
+    model.tokenizer = tokenizer
+    model.save("e.safetensors")
+    words = ("generate", "e.safetensors", "--backend", "numpy", "--prompt", "é", "--max-tokens", "5")
+    done = run(*NNARRAY, *words, env=os.environ | {"PYTHONIOENCODING": "ascii"})
+    assert (done.returncode, done.stdout) == (0, "?" * 6 + "\n"), done.stderr
 
 
 def test_the_facts_of_a_training_for_machines() -> None:

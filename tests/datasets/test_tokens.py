@@ -108,6 +108,41 @@ def test_a_fault_leaves_no_part_of_the_tokens(tmp_path: Path, monkeypatch: pytes
     with pytest.raises(ValueError, match=r"t\.txt', after 1 lines: character 'b' \(U\+0062\)"):
         nn.datasets.tokenized(tmp_path / "t.txt", nn.text.CharacterTokenizer(" \na"), tmp_path / "t.npy")
     assert not (tmp_path / "t.npy").exists()
+    (tmp_path / "t.npy").write_bytes(b"old")
+    with pytest.raises(ValueError, match="character 'b'"):
+        nn.datasets.tokenized(tmp_path / "t.txt", nn.text.CharacterTokenizer(" \na"), tmp_path / "t.npy")
+    assert (tmp_path / "t.npy").read_bytes() == b"old"
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["t.npy", "t.txt"]
+    with pytest.raises(FileNotFoundError, match=r"there is no folder '.*no' to write 't\.npy' into; make it first"):
+        nn.datasets.tokenized(tmp_path / "t.txt", nn.text.ByteTokenizer(), tmp_path / "no" / "t.npy")
+    (tmp_path / "f.npy").mkdir()
+    with pytest.raises(IsADirectoryError, match=r"cannot write '.*f\.npy': it is a folder"):
+        nn.datasets.tokenized(tmp_path / "t.txt", nn.text.ByteTokenizer(), tmp_path / "f.npy")
+
+
+def test_a_mapped_file_may_be_written_again(tmp_path: Path) -> None:
+    """Its old array keeps the old tokens. In a file that became shorter, a read would end the process."""
+    file, out = tmp_path / "t.txt", tmp_path / "t.npy"
+    file.write_text("ab" * 500_000)
+    old = nn.datasets.tokenized(file, nn.text.ByteTokenizer(), out)
+    out.chmod(0o640)
+    file.write_text("ba")
+    new = nn.datasets.tokenized(file, nn.text.ByteTokenizer(), out)
+    assert (old[-1], len(old), new.tolist()) == (98, 10**6, [98, 97])
+    assert out.stat().st_mode & 0o777 == 0o640
+
+
+@pytest.mark.parametrize("ends", [True, False])
+def test_the_tokens_around_a_text_are_there_once(ends: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nnarray.text.reading.text_in.__kwdefaults__", {"part": 8})
+    text = "z zz z " * 40
+    (tmp_path / "t.txt").write_text(text)
+    tokenizer = nn.text.WordPieceTokenizer(("[UNK]", "[CLS]", "[SEP]", "z", "##z"), ends=ends)
+    for out in (None, tmp_path / "t.npy"):
+        found = nn.datasets.tokenized(tmp_path / "t.txt", tokenizer, out).tolist()
+        assert found == tokenizer.encode(text)
+        assert found.count(1) == found.count(2) == ends
+    assert tokenizer.encode_part("z") == [3]
 
 
 @pytest.mark.parametrize(

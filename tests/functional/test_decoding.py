@@ -153,3 +153,43 @@ def test_several_inputs_are_decoded_together(be: nn.Backend) -> None:
     nn.testing.assert_close(be.xp.concat(ys, axis=1), to_host(be, model(inputs)))
     with pytest.raises(ValueError, match="the same number of positions"):
         model.decode({"a": inputs["a"][:, :1], "b": inputs["b"][:, :2, ...]}, model.new_cache(2))
+
+
+@pytest.mark.parametrize("kind", ["attention", "recurrent"])
+def test_a_sequence_is_continued_in_several_ways(be: nn.Backend, kind: str) -> None:
+    """Only with a copy: some libraries write the next positions into the arrays of the cache."""
+    layer = nn.MultiHeadAttention(2, causal=True) if kind == "attention" else nn.GRU(8)
+    model = nn.Network(nn.Embedding(9, 8), layer, nn.Dense(9)).init((5,), seed=0, backend=be)
+
+    def further(tokens: list[int], cache: Any) -> Any:
+        return model.decode(be.asarray([tokens]), cache)
+
+    _, begun = further([1, 2, 3], model.new_cache())
+    ends = [further([4], begun.copy())[1], further([5], begun)[1]]
+    for second, cache in zip((4, 5), ends, strict=True):
+        y, _ = further([6], cache)
+        nn.testing.assert_close(y[:, 0, ...], to_host(be, model(be.asarray([[1, 2, 3, second, 6]])))[:, -1])
+    for call in (lambda: further([7], begun), begun.copy):
+        with pytest.raises(ValueError, match=r"of 3 positions, was consumed .*copy it before: .*cache\.copy\(\)"):
+            call()
+
+
+def test_a_call_that_fails_consumes_nothing(host: nn.Backend) -> None:
+    model = network().init((7,))
+    cache = model.new_cache(2)
+    for wrong in (TOKENS[:1], np.concat([TOKENS, TOKENS], axis=1)):
+        with pytest.raises(ValueError, match="the cache"):
+            model.decode(wrong, cache)
+    assert model.decode(TOKENS, cache)[1].position == 7
+
+
+def test_what_is_compiled_consumes_nothing() -> None:
+    jax = pytest.importorskip("jax")
+    be = nn.backend("jax")
+    model = nn.Network(nn.Embedding(9, 8), nn.MultiHeadAttention(2, causal=True), nn.Dense(9)).init((5,), backend=be)
+    cache = model.new_cache()
+    further = jax.jit(lambda tokens: model.decode(tokens, cache)[0])
+    for tokens in ([[1, 2]], [[1, 2, 3]], [[4, 5]]):  # compiled once for each length
+        nn.testing.assert_close(
+            further(be.asarray(tokens))[0, -1], to_host(be, model.decode(be.asarray(tokens), cache.copy())[0])[0, -1]
+        )

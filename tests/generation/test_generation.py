@@ -242,6 +242,40 @@ def test_the_tokenizer_is_saved_with_the_model(host: nn.Backend, tmp_path: Path)
     assert again.tokenizer is None
 
 
+def test_a_tokenizer_with_another_padding_is_refused(host: nn.Backend) -> None:
+    tokenizer = nn.text.WordPieceTokenizer(("[UNK]", "[PAD]", "z"), ends=False)
+    for padding, fits in ((None, True), (1, True), (0, False)):
+        inner = nn.Network(nn.Dropout(0.5), nn.Dense(3))
+        made = nn.Network(nn.Network(nn.Embedding(3, 4, padding_index=padding)), inner).init((LENGTH,), seed=0)
+        if fits:
+            made.tokenizer = tokenizer
+            continue
+        with pytest.raises(
+            ValueError, match=r"fills rows up with token 1, but the model leaves out token 0.*index=1\)"
+        ):
+            made.tokenizer = tokenizer
+        made.tokenizer = nn.text.CharacterTokenizer("abc")  # has no padding
+    assert "tokenizer" in made.metadata
+
+
+@pytest.mark.parametrize("prompt", ["to b", "to be or not t"])
+@pytest.mark.parametrize(
+    "tokenizer", [nn.text.ByteTokenizer(), nn.text.BytePairTokenizer.train(TEXT * 5, 270), TOKENIZER], ids=repr
+)
+def test_a_text_and_its_tokens_are_continued_alike(host: nn.Backend, tokenizer: Any, prompt: str) -> None:
+    """Also if the last token is only a part of a character."""
+    made = model(host, size=len(tokenizer))
+    made.tokenizer = tokenizer
+    for seed in range(5):
+        pieces: list[str] = []
+        text = made.generate(prompt, max_tokens=9, seed=seed, stream=pieces.append)
+        assert (
+            text
+            == "".join(pieces)
+            == tokenizer.decode(made.generate(tokenizer.encode(prompt), max_tokens=9, seed=seed))
+        )
+
+
 def test_a_file_may_have_the_tokenizer_of_another_model(host: nn.Backend) -> None:
     made = model(host)
     made.metadata["tokenizer"] = nn.text.ByteTokenizer().to_json()
@@ -319,6 +353,34 @@ def test_a_model_without_a_tokenizer_and_one_with_nan(host: nn.Backend) -> None:
     made = nn.Network(nn.Embedding(4, 2), nn.Dense(4), nn.Lambda(lambda x: x + np.nan)).init((4,))
     with pytest.raises(ValueError, match=r"outputs of the model have NaN"):
         made.generate([1], cache=False)
+
+
+READ_LATER: dict[str, tuple[tuple[nn.Layer, ...], str]] = {
+    "attention": ((nn.MultiHeadAttention(2),), r"MultiHeadAttention 2 of 3: without causal=True.*Set causal=True"),
+    "block": ((nn.TransformerBlock(8, 2),), r"TransformerBlock 2 of 3: .*Set causal=True in .* or TransformerBlock"),
+    "bidirectional": ((nn.LSTM(4, bidirectional=True),), r"LSTM 2 of 3: .*Leave out bidirectional=True"),
+    "convolution": ((nn.Conv1D(4, 3, padding="same"),), r'Conv1D 2 of 3: .*padding="causal"'),
+    "window": ((nn.Flatten(), nn.Dense(64), nn.Reshape((8, 8))), r"Flatten 2 of 5: it needs all positions"),
+    "own": ((nn.Lambda(lambda x: x + x[:, -1:, ...]),), r"Lambda 2 of 3: it needs all positions"),
+}
+
+
+@pytest.mark.once_a_library
+@pytest.mark.parametrize("cached", [False, None])
+@pytest.mark.parametrize("kind", READ_LATER)
+def test_models_that_read_later_tokens_are_refused(be: nn.Backend, kind: str, cached: Any) -> None:
+    """Also with as many tokens as the model sees: the next one would be out of its sight."""
+    layers, message = READ_LATER[kind]
+    made = nn.Network(nn.Embedding(9, 8), *layers, nn.Dense(9)).init((8,), seed=0, backend=be)
+    for prompt in ([1, 2, 3], [1, 2, 3, 4, 5, 6, 7, 8]):
+        with pytest.raises(ValueError, match=rf"change with later tokens, which are not there yet\. {message}"):
+            made.generate(prompt, max_tokens=2, cache=cached)
+
+
+@pytest.mark.parametrize("layer", [nn.Conv1D(8, 1), nn.Lambda(lambda x: 2 * x)], ids=["convolution", "own"])
+def test_layers_that_do_not_say_what_they_read_may_read_earlier_tokens(host: nn.Backend, layer: nn.Layer) -> None:
+    made = nn.Network(nn.Embedding(9, 8), layer, nn.Dense(9)).init((8,), seed=0)
+    assert len(made.generate([1, 2, 3], max_tokens=12)) == 12
 
 
 NETWORKS: dict[str, nn.Network] = {

@@ -166,6 +166,42 @@ def test_layers_that_would_count_masked_positions_refuse() -> None:
     with pytest.raises(ValueError, match=r"ends with a mask\. The loss would include"):
         model.fit(TOKENS, np.zeros((4, 4, 2)), loss="mse")
     assert model(TOKENS).shape == (4, 4, 2)
+    for loss in (nn.losses.CrossEntropy(), nn.losses.CrossEntropy(class_weights=(1.0, 2.0))):
+        with pytest.raises(ValueError, match=r"give masked positions a label that does not count: .*ignore_index=-1"):
+            model.fit(TOKENS, np.zeros((4, 4), dtype=int), loss=loss)
+
+
+@pytest.mark.parametrize("settings", [{}, {"batch_size": 2}, {"optimizer": "lbfgs"}], ids=str)
+def test_a_loss_may_leave_out_all_that_is_masked(be: nn.Backend, settings: dict[str, Any]) -> None:
+    """The training is that of a network without a mask: attention alone reads it."""
+    X, y = be.asarray(TOKENS), be.asarray(np.where(TOKENS == 0, -1, TOKENS))
+    settings = {"loss": nn.losses.CrossEntropy(ignore_index=-1), "epochs": 3, **settings}
+    losses = []
+    for padding in (0, None):
+        layers = nn.Embedding(5, 3, padding_index=padding), nn.Dense(4, "tanh"), nn.Dense(5)
+        model = nn.Network(*layers).init((4,), seed=0, backend=be, dtype="float32")
+        losses.append(model.fit(X, y, **settings)["loss"])
+    assert all(np.isfinite(losses[0]))
+    np.testing.assert_allclose(losses[0], losses[1], rtol=1e-4)
+
+
+def test_half_precision_leaves_out_all_that_is_masked(host: nn.Backend) -> None:
+    model = nn.Network(nn.Embedding(5, 3, padding_index=0), nn.Dense(5)).init((4,), seed=0, dtype="float32")
+    loss = nn.losses.CrossEntropy(ignore_index=-1)
+    history = model.fit(TOKENS, np.where(TOKENS == 0, -1, TOKENS), loss=loss, precision="float16", epochs=2)
+    assert np.isfinite(history["loss"]).all()
+
+
+def test_labels_of_masked_positions_must_not_count(be: nn.Backend) -> None:
+    """A step does not read values: it is found afterwards."""
+    model = nn.Network(nn.Embedding(5, 3, padding_index=0), nn.Dense(5)).init((4,), seed=0, backend=be)
+    before = to_host(be, model.theta)
+    loss = nn.losses.CrossEntropy(ignore_index=-1)
+    with pytest.raises(
+        nn.DivergenceError, match=r"labels at masked positions, which would count.*Set them to the ignore_index"
+    ):
+        model.fit(be.asarray(TOKENS), be.asarray(TOKENS), loss=loss, batch_size=2)
+    np.testing.assert_array_equal(to_host(be, model.theta), before)
 
 
 @pytest.mark.parametrize(
