@@ -80,7 +80,9 @@ def test_pullbacks_of_ones_own_are_called_by_several_threads(host: nn.Backend, o
 
     def work(k: int) -> None:
         parts = [pullback(np.full(300_000, float(k))) for _ in range(6)]
-        found[k] = [{float(bound(part)) for part in each for bound in (np.min, np.max)} for each in zip(*parts, strict=True)]
+        found[k] = [
+            {float(bound(part)) for part in each for bound in (np.min, np.max)} for each in zip(*parts, strict=True)
+        ]
 
     threads = [threading.Thread(target=work, args=(k,)) for k in range(1, 5)]
     for each in threads:
