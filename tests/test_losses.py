@@ -502,6 +502,29 @@ def test_targets_that_cross_all_outputs_are_refused(be: nn.Backend, loss: nn.Los
     model.fit(X, flat[:, None], loss=loss, epochs=1)
 
 
+def squares(outputs: Any, target: Any) -> Any:
+    return (outputs - nn.namespace(outputs).astype(target, outputs.dtype)) ** 2
+
+
+def mean_of_squares(outputs: Any, target: Any) -> Any:
+    return nn.namespace(outputs).mean(squares(outputs, target), axis=1)
+
+
+@pytest.mark.parametrize("function", [squares, mean_of_squares])
+@pytest.mark.parametrize("target", [[0.0, 1.0, 2.0], [0, 1, 2]], ids=["real", "integer"])
+def test_examples_are_not_taken_for_outputs_where_there_are_as_many(be: nn.Backend, function: Any, target: Any) -> None:
+    X, y = be.asarray([[1.0, 2.0], [0.0, 1.0], [1.0, 1.0]]), be.asarray(target)
+    model = nn.Network(nn.Dense(3)).init((2,), seed=0, backend=be)
+    loss = nn.losses.custom(function)
+    for rows in (X, y), (X[:1, :], y[:1]):
+        with pytest.raises(ValueError, match=r"target of another example|targets of all"):
+            nn.value_and_grad(model, *rows, loss=loss)
+    with pytest.raises(ValueError, match=r"target of another example|targets of all"):
+        model.fit(X, y, loss=loss, epochs=1)
+    column = nn.losses.custom(lambda o, t: mean_of_squares(o, t[:, None]))
+    assert model.fit(X, y, loss=column, epochs=1)["loss"]
+
+
 def test_losses_that_compare_examples_on_purpose_or_read_labels_are_not_refused(be: nn.Backend) -> None:
     def contrastive(outputs: Any, target: Any) -> Any:
         xp = nn.namespace(outputs)

@@ -42,7 +42,7 @@ class NumPy(Library):
         return np.array(x)
 
     def apart(self, x: Any) -> Any:
-        return np.array(x)
+        return np.array(x) if isinstance(x, np.ndarray) else x  # nobody can write to a scalar
 
     def owns(self, x: object) -> bool:
         return isinstance(x, np.ndarray | np.generic)

@@ -13,6 +13,7 @@ from nnarray.backends import (
 from nnarray.losses.base import Loss, differentiated
 from nnarray.losses.targets import in_dtype
 from nnarray.names import shown
+from nnarray.recording import stripped
 from nnarray.typing import Array, DType, Shape
 
 
@@ -45,10 +46,29 @@ class Custom(Loss):
 
     def _means(self, outputs: Array, target: Array) -> Any:
         losses: Any = self.function(outputs, target)
+        self._refuse_shifted(outputs, target)
         if getattr(losses, "shape", None) == tuple(outputs.shape) and outputs.ndim > 1:
             self._refuse_repeated(outputs, target)
             return namespace(losses).mean(losses, axis=tuple(range(1, outputs.ndim)))
         return losses
+
+    def _refuse_shifted(self, outputs: Array, target: Array) -> None:
+        """Refuse a target whose examples were taken for outputs, as there are as many: with more examples, it fails."""
+        rows, size = outputs.shape[0], outputs.shape[-target.ndim]
+        if target.ndim >= outputs.ndim or size == 1 or rows not in (1, size):
+            return
+        copies = 2 if size != 2 * rows else 3
+        try:
+            more = [namespace(x).concat([x] * copies) for x in (stripped(outputs), stripped(target))]
+            losses: Any = self.function(*more)
+        except Exception:  # each library has its own for shapes that do not fit
+            losses = None
+        if tuple(getattr(losses, "shape", ()))[:1] != (copies * rows,):
+            raise ValueError(
+                f"{self.label} compares each output with the target of another example: outputs have shape "
+                f"{tuple(outputs.shape)}, and the target has shape {tuple(target.shape)}. Pass y with an entry for "
+                f"each output, or read target[:, None] in the loss."
+            )
 
     def _refuse_repeated(self, outputs: Array, target: Array) -> None:
         """Refuse a target of one column that was compared with each of several outputs, by broadcasting."""
@@ -82,8 +102,8 @@ def custom(function: Callable[[Array, Array], Array], *, reduction: str = "mean"
     TypeError
         If it is not a function.
     ValueError
-        When it is used, if the losses have another shape, or if they have the outputs' shape and the target has not:
-        nothing is broadcast silently.
+        When it is used, if the losses have another shape, if they have the outputs' shape and the target has not, or
+        if f takes the examples of a target for outputs: nothing is broadcast silently.
 
     Notes
     -----

@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from nnarray import kernels
-from nnarray.backends import detached, is_differentiated, namespace
+from nnarray.backends import detached, is_differentiated
 from nnarray.names import shown
 from nnarray.recording.namespace import newest, record
-from nnarray.recording.recorded import Recorded, constant, is_real
+from nnarray.recording.recorded import Recorded, apart, constant, is_real
 from nnarray.recording.tape import Tape
 from nnarray.recording.traced import Traced, stripped, unwrapped
 from nnarray.recording.trees import filled, leaves, mapped
@@ -30,7 +30,7 @@ def stop_gradient(x: Any) -> Any:
     Returns
     -------
     array or tree of arrays
-        The values of x, of any dtype, which are not recorded.
+        The values of x, of any dtype, which are not recorded. They may be changed in place: x stays as it is.
 
     Examples
     --------
@@ -39,7 +39,7 @@ def stop_gradient(x: Any) -> Any:
     >>> float(nn.grad(lambda x: x * nn.stop_gradient(x))(x))
     3.0
     """
-    return mapped(lambda x: x if is_noted(x) else detached(stripped(x)), x)
+    return mapped(lambda x: x if is_noted(x) else apart(detached(stripped(x))), x)
 
 
 def is_noted(x: Any) -> bool:
@@ -102,8 +102,7 @@ def custom_gradient(function: Function) -> Function:
             _refuse_others(y, tape)
             if any(isinstance(x, Traced) or is_differentiated(x) for x in values):  # there by the same pullback
                 y = mapped(unwrapped, with_gradient(*given))
-            parts = _Parts(function, given, pullback, [x for x in flat if isinstance(x, Traced) and x.tape is tape])
-            return y, [functools.partial(parts, i) for i in range(len(flat))]
+            return y, functools.partial(_together, function, given, pullback)
 
         return record(space, tape, rule, tuple(flat), {})
 
@@ -145,32 +144,15 @@ def _refuse_others(y: Any, tape: Tape | None) -> None:
         )
 
 
-class _Parts:
-    """The gradients of all arguments, from one call of a pullback, which a sweep asks for one after the other."""
+def _together(function: Function, arguments: tuple[Any, ...], pullback: Function, _: Any, g: Any) -> list[Any]:
+    """The gradients of all arguments. Nothing is kept: sweeps may run at the same time.
 
-    def __init__(self, function: Function, arguments: tuple[Any, ...], pullback: Function, asked: list[Any]) -> None:
-        self.function, self.arguments, self.pullback, self.count = function, arguments, pullback, len(asked)
-        self.parts: list[Any] = []
-        self.left = 0
-
-    def __call__(self, i: int, _: Any, g: Any) -> Any:
-        if self.left == 0:
-            self.parts, self.left = _gradients(self._pullback_of(g)(g), self.arguments), self.count
-        self.left -= 1
-        part = self.parts[i]
-        if self.left == 0:
-            self.parts = []  # a tape may stay for long
-        if part is not None:
-            return part
-        x = stripped(leaves(self.arguments)[i])
-        return namespace(x).zeros_like(x)
-
-    def _pullback_of(self, g: Any) -> Function:
-        """The pullback, made once more if g is recorded and the arguments are not: their namespace must record too."""
-        arrays = (*leaves(g), *leaves(self.arguments))
-        if len({isinstance(x, Traced) for x in arrays if is_real(x)}) == 1:
-            return self.pullback
-        return _pair(self.function(*mapped(constant, self.arguments)))[1]
+    The pullback is made once more if g is recorded and the arguments are not: their namespace must record too.
+    """
+    arrays = (*leaves(g), *leaves(arguments))
+    if len({isinstance(x, Traced) for x in arrays if is_real(x)}) > 1:
+        pullback = _pair(function(*mapped(constant, arguments)))[1]
+    return _gradients(pullback(g), arguments)
 
 
 def _gradients(returned: Any, arguments: tuple[Any, ...]) -> list[Any]:

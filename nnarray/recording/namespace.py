@@ -166,21 +166,23 @@ def record(space: Space, tape: Tape, rule: Callable[..., Any], arguments: tuple[
     if tape.is_closed:
         tape.refuse()
     sources: list[Source] = []
+    together = pullbacks if callable(pullbacks) else None
     for i, slot in places:
-        if pullbacks[i] is not None:
+        pullback = pullbacks[i] if together is None else i
+        if pullback is not None:
             x = values[i]
-            sources.append((slot, x.shape, x.dtype, pullbacks[i]))
+            sources.append((slot, x.shape, x.dtype, pullback))
     first = tape.slots
     if isinstance(y, tuple):
         tape.slots += len(y)
-        tape.entries.append((xp, sources, first, [(part.shape, part.dtype) for part in y]))
+        tape.entries.append((xp, sources, first, [(part.shape, part.dtype) for part in y], together))
         return in_the_form_of(
             y, [traced(part, tape, first + i) if root.is_floating(part) else part for i, part in enumerate(y)]
         )
     if not (root.are_real.get(y.dtype) or root.is_floating(y)):
         return y  # it has no gradient, as a sum in whole numbers
     tape.slots += 1
-    tape.entries.append((xp, sources, first, None))
+    tape.entries.append((xp, sources, first, None, together))
     return traced(y, tape, first)
 
 

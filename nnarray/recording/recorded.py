@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 from nnarray import backends
-from nnarray.backends import copy, dtype_name, is_differentiated, namespace
+from nnarray.backends import copy, dtype_name, is_differentiated, library_of, namespace
 from nnarray.kernels.compilation import quiet
 from nnarray.names import shown
 from nnarray.recording.namespace import traced_class
@@ -37,7 +37,7 @@ class Recorded:
             self.tape.is_closed = True
         self.y, self.aux = _with_aux(y) if has_aux else (y, None)
         if has_aux:
-            self.aux = mapped(self.value, self.aux)
+            self.aux = mapped(self.result, self.aux)
 
     def _variable(self, x: Any) -> Any:
         made = traced_class(x) if hasattr(x, "dtype") else refuse(x)
@@ -51,6 +51,10 @@ class Recorded:
         """An array without this recording."""
         x = unwrapped(x)
         return x.value if isinstance(x, Traced) and x.tape is self.tape else x
+
+    def result(self, x: Any) -> Any:
+        """An array without this recording, in memory of its own: arguments and what pullbacks keep stay as they are."""
+        return apart(self.value(x))
 
     def gradients(self, of_results: Any, *, keep: bool) -> tuple[Any, ...]:
         """The gradients with respect to the arguments, from those with respect to the results, as a tuple of trees.
@@ -135,10 +139,10 @@ def constant(x: Any) -> Any:
 
 
 def apart(x: Any) -> Any:
-    """`x` for a function of the user's, which may set entries of its argument: `x` itself stays as it is."""
+    """`x` for the user, who may write into it: `x` itself stays as it is."""
     if isinstance(x, Traced):
         return type(x)(x.value, x.tape, x.slot)
-    return backends.apart(x) if hasattr(x, "dtype") else x
+    return x if library_of(x) is None else backends.apart(x)
 
 
 def is_real(x: Any) -> bool:

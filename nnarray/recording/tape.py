@@ -13,11 +13,14 @@ from nnarray.typing import DType, Shape
 ORDER = itertools.count()  # of the beginnings of tapes: within a nested gradient, the later tape is the inner one
 
 
-Source: TypeAlias = tuple[int, Shape, DType, Callable[..., Any]]
+Source: TypeAlias = tuple[int, Shape, DType, Any]
 """An argument of a recorded function: its slot, shape and dtype, and the pullback to it."""
 
-Entry: TypeAlias = tuple[Any, list[Source], int, list[tuple[Shape, DType]] | None]
-"""A recorded function: its namespace, arguments, first slot, and the kinds of its results if there are several."""
+Entry: TypeAlias = tuple[Any, list[Source], int, list[tuple[Shape, DType]] | None, Callable[..., Any] | None]
+"""A recorded function: its namespace, arguments, first slot, and the kinds of its results if there are several.
+
+The last part is a pullback to all arguments at once, if it has one: sources then have their places in what it returns.
+"""
 
 
 class Tape:
@@ -58,7 +61,7 @@ class Tape:
         """
         left = self.entries if not keep else [*self.entries]
         while left:
-            xp, sources, first, results = left.pop()
+            xp, sources, first, results, together = left.pop()
             if results is None:
                 g = gradients.pop(first, None)
             else:
@@ -67,8 +70,11 @@ class Tape:
                 continue
             if type(g if results is None else g[0]) is space.traced:
                 xp = space
+            parts = None if together is None else together(xp, g)
             for slot, shape, dtype, pullback in sources:
-                part = pullback(xp, g)
+                part = pullback(xp, g) if parts is None else parts[pullback]
+                if part is None:
+                    continue
                 if part.shape != shape or part.dtype != dtype:
                     part = fitted(part, shape, dtype)
                 before = gradients.get(slot)

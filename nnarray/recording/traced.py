@@ -62,6 +62,23 @@ INSTEAD = {
     "vstack": "xp.concat([x1, x2], axis=0)",
 }
 
+# What to write instead of functions of arrays that have a name of the standard, but another meaning.
+OF_STACKS = {  # of the first two axes; those of the standard are of the last two
+    "diagonal": "xp.linalg.diagonal(x)",
+    "trace": "xp.linalg.trace(x)",
+}
+OF_TENSORS = {
+    "cross": "xp.linalg.cross(x1, x2)",
+    "equal": "xp.all(x1 == x2)",
+    "meshgrid": 'xp.meshgrid(x1, x2, indexing="ij")',
+    "nonzero": "xp.nonzero(x)",
+    "qr": "xp.linalg.qr(x)",
+    "sort": "xp.sort(x)",
+    "std": "xp.std(x, correction=1)",
+    "svd": "xp.linalg.svd(x, full_matrices=False)",
+    "var": "xp.var(x, correction=1)",
+}
+
 
 def refused(name: str) -> NoReturn:
     """Raise TypeError for a function that is not in the standard."""
@@ -69,6 +86,20 @@ def refused(name: str) -> NoReturn:
     raise TypeError(
         f"{name} is no function of the array API standard with a gradient, so that it cannot be recorded. Write it "
         f"with functions of xp = x.__array_namespace__(){instead}, or give its gradient with nn.custom_gradient."
+    )
+
+
+def _other(name: str, instead: str) -> NoReturn:
+    raise TypeError(
+        f"this {name} is not the one of the array API standard, so that it cannot be recorded. Write {instead} with "
+        f"xp = x.__array_namespace__()."
+    )
+
+
+def _writing(name: str) -> NoReturn:
+    raise TypeError(
+        f"{name} would write a recorded result into an array that does not record, as `y += x` does. Make a new array: "
+        f"y = y + x."
     )
 
 
@@ -233,18 +264,31 @@ class Traced:
         if method != "__call__":
             self._refuse(f"{function.__name__}.{method}")
         if "out" in settings:
-            raise TypeError(
-                f"{function.__name__} would write a recorded result into an array that does not record, as `y += x` "
-                f"does. Make a new array: y = y + x."
-            )
+            _writing(function.__name__)
         return self._named(function)(*inputs, **settings)
 
     def __array_function__(self, function: Any, types: Any, inputs: Any, settings: Any) -> Any:
+        self._refuse_of_stacks(function, inputs)
         return self._named(function)(*inputs, **settings)
 
     @classmethod
     def __torch_function__(cls, function: Any, types: Any, inputs: Any = (), settings: Any = None) -> Any:
+        name, is_method = function.__name__, hasattr(function, "__objclass__")
+        if name == "__setitem__" or (name.endswith("_") and not name.startswith("__")):
+            _writing(name)
+        if name in OF_TENSORS:
+            _other(name, OF_TENSORS[name])
+        if name == "where" and is_method:  # whose first argument is not the condition
+            _other(name, "xp.where(condition, x1, x2)")
+        cls._refuse_of_stacks(function, inputs)
         return cls._named(function)(*inputs, **(settings or {}))
+
+    @staticmethod
+    def _refuse_of_stacks(function: Any, inputs: Any) -> None:
+        """Raise TypeError for a function of matrices that takes other axes of arrays with more than two."""
+        name = function.__name__
+        if name in OF_STACKS and "linalg" not in str(function.__module__) and any(_ndim(x) > 2 for x in inputs):
+            _other(name, OF_STACKS[name])
 
     @classmethod
     def _named(cls, function: Any) -> Any:
@@ -278,6 +322,10 @@ class Traced:
 
     def to_device(self, device: Device, /, *, stream: Any = None) -> Any:
         return self.space.to_device(self, device)
+
+
+def _ndim(x: Any) -> int:
+    return getattr(x, "ndim", 0)
 
 
 def stripped(x: Any) -> Any:

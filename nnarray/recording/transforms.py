@@ -29,6 +29,7 @@ def value_and_gradient(function: Function, argnums: Numbers = 0, *, has_aux: boo
         value = recorded.value(_scalar(recorded.y))
         gradients = recorded.sweep([(recorded.y, namespace(value).ones_like(value))], keep=False)
         gradient = gradients[0] if isinstance(argnums, int) else gradients
+        value = recorded.result(value)
         return ((value, recorded.aux) if has_aux else value), gradient
 
     return value_and_gradient_of
@@ -132,7 +133,7 @@ def vjp(function: Function, *arguments: Any) -> tuple[Any, Function]:
     (array([2., 8.]),)
     """
     recorded = Recorded(_callable(function), arguments, tuple(range(len(arguments))), has_aux=False)
-    return mapped(recorded.value, recorded.y), lambda g: recorded.gradients(g, keep=True)
+    return mapped(recorded.result, recorded.y), lambda g: recorded.gradients(g, keep=True)
 
 
 def jvp(function: Function, arguments: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[Any, Any]:

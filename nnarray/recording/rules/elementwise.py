@@ -121,6 +121,8 @@ def _won(xp: Namespace, g: Any, larger: Any, smaller: Any) -> Any:
 
 def clip(xp: Namespace, x: Any, min: Any = None, max: Any = None) -> Any:  # the standard's names
     """The gradient goes to x inside and at the bounds, and to a bound outside of it."""
+    if not xp.isdtype(x.dtype, "real floating"):
+        raise TypeError(f"clip leaves an array of {x.dtype} what it is. Convert it, xp.astype(x, min.dtype).")
     y = xp.clip(x, min, max)
     below = _false(xp, x) if min is None else x < min
     above = _false(xp, x) if max is None else x > max

@@ -59,6 +59,8 @@ def sum_at(xp: Namespace, rows: Any, index: Any, count: int) -> Any:
 
 
 def take(xp: Namespace, x: Any, indices: Any, *, axis: int | None = None) -> Any:
+    if axis is None and x.ndim != 1:
+        raise ValueError(f"take needs the axis of an array of shape {x.shape}. Pass axis=, or xp.reshape(x, (-1,)).")
     indices, along = stripped(indices), 0 if axis is None else axis % x.ndim
 
     def pullback(xp: Namespace, g: Any) -> Any:

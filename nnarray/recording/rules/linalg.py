@@ -201,6 +201,8 @@ def trace(xp: Namespace, a: Any, /, *, offset: int = 0, dtype: Any = None) -> An
 
 
 def outer(xp: Namespace, x1: Any, x2: Any, /) -> Any:
+    if x1.ndim != 1 or x2.ndim != 1:
+        raise ValueError(f"outer is for vectors; got shapes {x1.shape} and {x2.shape}. Pass xp.reshape(x, (-1,)).")
     return xp.expand_dims(x1, axis=1) * xp.expand_dims(x2, axis=0)
 
 

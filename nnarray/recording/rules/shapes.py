@@ -105,16 +105,20 @@ def full(xp: Namespace, shape: Any, fill_value: Any, /, **settings: Any) -> Any:
     return cast(xp, xp.broadcast_to(fill_value, (shape,) if isinstance(shape, int) else tuple(shape)), dtype)
 
 
-def full_like(xp: Namespace, x: Any, /, fill_value: Any, **settings: Any) -> Any:
+def full_like(xp: Namespace, x: Any, /, fill_value: Any, *, dtype: Any = None, device: Any = None) -> Any:
     if not isinstance(fill_value, Traced):
-        return xp.plain.full_like(stripped(x), fill_value, **settings)
-    return full(xp, x.shape, fill_value, dtype=settings.get("dtype") or x.dtype)
+        return xp.plain.full_like(stripped(x), fill_value, dtype=dtype, device=device)
+    return full(xp, x.shape, fill_value, dtype=dtype or x.dtype)
 
 
-def linspace(xp: Namespace, start: Any, stop: Any, /, num: int, *, endpoint: bool = True, **settings: Any) -> Any:
+def linspace(
+    xp: Namespace, start: Any, stop: Any, /, num: int, *, endpoint: bool = True, dtype: Any = None, device: Any = None
+) -> Any:
     like = start if isinstance(start, Traced) else stop
+    if any(getattr(x, "shape", ()) for x in (start, stop)):
+        raise ValueError("linspace is between two numbers; got arrays with axes. Write start + (stop - start) * steps.")
     steps = xp.arange(num, dtype=like.dtype, device=like.device) / max(num - endpoint, 1)
-    return cast(xp, start + (stop - start) * steps, settings.get("dtype") or like.dtype)
+    return cast(xp, start + (stop - start) * steps, dtype or like.dtype)
 
 
 def arange(xp: Namespace, start: Any, /, stop: Any = None, step: Any = 1, **settings: Any) -> Any:
