@@ -50,7 +50,21 @@ def put(xp: Namespace, x: Any, key: Any, value: Any) -> Any:
     """A new array, x with `value` at `key`: what `x[key] = value` makes of a traced array."""
     key = _constant_key(key)
     y = kernels.put(xp.as_constant(x) if isinstance(value, Traced) else x, key, value)
-    return y, (lambda xp, g: xp.put_at(g, key, 0.0), None, lambda xp, g: g[key])
+
+    def of_value(xp: Namespace, g: Any) -> Any:
+        if is_basic(key):
+            return g[key]
+        last = _is_last(xp, _numbers(xp, x), key)
+        return xp.where(last, g[key], xp.zeros(last.shape, dtype=g.dtype, device=device_of(g)))
+
+    return y, (lambda xp, g: xp.put_at(g, key, 0.0), None, of_value)
+
+
+def _is_last(xp: Namespace, numbers: Any, key: Any) -> Any:
+    """Where a value that is written at `key` stays: an entry that is written more than once has the last one."""
+    shape = numbers[key].shape
+    order = xp.plain.reshape(xp.plain.arange(math.prod(shape), device=device_of(numbers)), shape)
+    return kernels.put(numbers, key, order)[key] == order
 
 
 def sum_at(xp: Namespace, rows: Any, index: Any, count: int) -> Any:

@@ -40,15 +40,24 @@ def total(xp: Namespace, x: Any, *, axis: Any = None, dtype: Any = None, keepdim
 
 def mean(xp: Namespace, x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
     shape, kept, count = x.shape, kept_shape(x.shape, axis), count_of(x.shape, axis)
-    return xp.mean(x, axis=axis, keepdims=keepdims), (lambda xp, g: kernels.spread(g / count, kept, shape),)
+    return xp.mean(x, axis=axis, keepdims=keepdims), (lambda xp, g: kernels.spread(_divided(g, count), kept, shape),)
+
+
+def _divided(g: Any, count: float) -> Any:
+    """g / count, in two steps if the count is beyond the largest number of float16."""
+    if count < 65504:
+        return g / count
+    step = 2.0 ** (int(count).bit_length() // 2)
+    return g / step / (count / step)
 
 
 def var(xp: Namespace, x: Any, *, axis: Any = None, correction: float = 0.0, keepdims: bool = False) -> Any:
-    y, free = xp.var(x, axis=axis, correction=correction, keepdims=keepdims), count_of(x.shape, axis) - correction
+    y = xp.var(x, axis=axis, correction=correction, keepdims=keepdims)
+    free = max(count_of(x.shape, axis) - correction, 0)
 
     def pullback(xp: Namespace, g: Any) -> Any:
-        centred = x - xp.mean(x, axis=axis, keepdims=True)
-        return xp.times(centred, xp.reshape(g * (2 / free), kept_shape(x.shape, axis)))
+        centred = x - xp.mean(x, axis=axis, keepdims=True) if free else x * math.nan  # as the value
+        return xp.times(centred, xp.reshape(_divided(2 * g, free), kept_shape(x.shape, axis)))
 
     return y, (pullback,)
 
