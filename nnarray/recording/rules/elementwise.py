@@ -74,6 +74,7 @@ def divide(xp: Namespace, x1: Any, x2: Any) -> Any:
 
 
 def remainder(xp: Namespace, x1: Any, x2: Any) -> Any:
+    """x1 - n x2, where n is the quotient of this very result: that of a division may differ by 1."""
     y = xp.remainder(x1, x2)
     return y, (lambda xp, g: g, lambda xp, g: xp.times(g, -xp.round(xp.divide(xp.subtract(x1, y), x2))))
 
@@ -83,17 +84,13 @@ def power(xp: Namespace, x1: Any, x2: Any) -> Any:
     y = xp.pow(x1, x2)
 
     def to_exponent(xp: Namespace, g: Any) -> Any:
-        base = xp.add(x1, xp.zeros_like(x2)) if _is_number(x1) else x1
+        base = xp.add(x1, xp.zeros_like(x2))
         return xp.times(g, xp.times(y, xp.log(xp.where(base == 0, xp.ones_like(base), base))))
 
     return y, (
         lambda xp, g: xp.times(g, xp.times(xp.add(x2, xp.zeros_like(x1)), xp.pow(x1, x2 - 1))),
         to_exponent,
     )
-
-
-def _is_number(x: Any) -> bool:
-    return isinstance(x, (int, float)) and not hasattr(x, "dtype")
 
 
 def negative(xp: Namespace, x: Any) -> Any:

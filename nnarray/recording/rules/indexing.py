@@ -52,7 +52,7 @@ def put(xp: Namespace, x: Any, key: Any, value: Any) -> Any:
     y = kernels.put(xp.as_constant(x) if isinstance(value, Traced) else x, key, value)
 
     def of_value(xp: Namespace, g: Any) -> Any:
-        if is_basic(key):
+        if is_basic(key) or (hasattr(key, "dtype") and xp.isdtype(key.dtype, "bool")):
             return g[key]
         last = _is_last(xp, _numbers(xp, x), key)
         return xp.where(last, g[key], xp.zeros(last.shape, dtype=g.dtype, device=device_of(g)))
