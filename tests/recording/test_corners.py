@@ -70,11 +70,21 @@ def test_means_of_more_entries_than_float16_counts(be: nn.Backend) -> None:
     close(var, np.repeat([-0.02, 0.02], 50_000), "float16", c=0.1)
 
 
+@pytest.mark.half_precision
+@pytest.mark.parametrize("of", [lambda xp, x: xp.max(x), lambda xp, x: xp.mean(xp.sort(x)),
+                                lambda xp, x: xp.max(xp.reshape(x, (-1, 1)), axis=0)[0]])  # fmt: skip
+def test_more_ties_than_float16_counts(be: nn.Backend, of: Any) -> None:
+    x = be.asarray(np.zeros(2**17, dtype=np.float32), dtype="float16")
+    found = be.to_numpy(grad(lambda x: 1024.0 * of(namespace(x), x))(x)).astype(float)
+    close(found, np.full(2**17, 2.0**-7), "float16", c=0.01)
+
+
 @pytest.mark.filterwarnings("ignore:.*[Dd]egrees of freedom")
 @pytest.mark.parametrize("correction", [1, 1.0])
-def test_a_variance_without_degrees_of_freedom_has_a_gradient_of_nan(be: nn.Backend, correction: float) -> None:
-    found = at(be, grad(lambda x: namespace(x).var(x, correction=correction)), [1.0])
-    close(found, np.asarray([NAN]), "float64")
+def test_without_degrees_of_freedom_the_gradient_is_nan(be: nn.Backend, correction: float) -> None:
+    for name in ("var", "std"):
+        found = at(be, grad(lambda x, name=name: getattr(namespace(x), name)(x, correction=correction)), [1.0])
+        close(found, np.asarray([NAN]), "float64")
 
 
 @pytest.mark.once_a_library
@@ -123,7 +133,8 @@ def test_second_derivatives_of_logaddexp_at_equal_numbers(be: nn.Backend) -> Non
 
 @pytest.mark.once_a_library
 @pytest.mark.parametrize("power", [1, 2])
-@pytest.mark.parametrize("norm", [lambda xp, x: xp.linalg.vector_norm(x), lambda xp, x: xp.hypot(x[0], x[1])])
+@pytest.mark.parametrize("norm", [lambda xp, x: xp.linalg.vector_norm(x), lambda xp, x: xp.hypot(x[0], x[1]),
+                                  lambda xp, x: xp.std(x)])  # fmt: skip
 def test_a_norm_at_0_has_a_gradient_of_0_and_no_second_derivative(be: nn.Backend, norm: Any, power: int) -> None:
     def f(x: Any) -> Any:
         return norm(namespace(x), x) ** power

@@ -7,6 +7,7 @@ from typing import Any
 
 from nnarray import kernels
 from nnarray.backends import device_of
+from nnarray.kernels.standard.numerics import at_least_float32_dtype
 from nnarray.recording.traced import Traced, stripped
 from nnarray.typing import Namespace
 
@@ -110,9 +111,8 @@ def shared(xp: Namespace, y: Any) -> Any:
         bare, flat = stripped(y), xp.reshape(g, (-1, 1))
         is_first = xp.plain.concat([bare[..., :1] == bare[..., :1], bare[..., 1:] != bare[..., :-1]], axis=-1)
         group = xp.plain.cumulative_sum(xp.plain.astype(xp.plain.reshape(is_first, (-1,)), _numbers(xp, y).dtype)) - 1
-        means = xp.sum_at(flat, group, math.prod(y.shape)) / xp.sum_at(
-            xp.plain.ones_like(stripped(flat)), group, math.prod(y.shape)
-        )
+        ones = xp.plain.ones_like(stripped(flat), dtype=at_least_float32_dtype(xp, g.dtype))  # float16 counts to 2048
+        means = xp.sum_at(flat, group, math.prod(y.shape)) / xp.sum_at(ones, group, math.prod(y.shape))
         return xp.reshape(xp.take(means, group, axis=0), y.shape)
 
     return y, (pullback,)
