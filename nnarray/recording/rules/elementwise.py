@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from nnarray.names import by_name
+from nnarray.recording.traced import Traced
 from nnarray.typing import Namespace
 
 # f: f'(x), written with x and y = f(x)
@@ -73,21 +74,23 @@ def divide(xp: Namespace, x1: Any, x2: Any) -> Any:
 
 
 def remainder(xp: Namespace, x1: Any, x2: Any) -> Any:
+    """x1 - n x2, where n is the quotient of this very result: that of a division may differ by 1."""
     y = xp.remainder(x1, x2)
-    return y, (lambda xp, g: g, lambda xp, g: xp.times(g, -xp.floor(xp.divide(x1, x2))))
+    return y, (lambda xp, g: g, lambda xp, g: xp.times(g, -xp.round(xp.divide(xp.subtract(x1, y), x2))))
 
 
 def power(xp: Namespace, x1: Any, x2: Any) -> Any:
     """x1^x2: x2 x1^(x2 - 1), which is 0 for x2 = 0; and x1^x2 log(x1), which is 0 for x1 = 0."""
     y = xp.pow(x1, x2)
+
+    def to_exponent(xp: Namespace, g: Any) -> Any:
+        base = xp.add(x1, xp.zeros_like(x2))
+        return xp.times(g, xp.times(y, xp.log(xp.where(base == 0, xp.ones_like(base), base))))
+
     return y, (
         lambda xp, g: xp.times(g, xp.times(xp.add(x2, xp.zeros_like(x1)), xp.pow(x1, x2 - 1))),
-        lambda xp, g: xp.times(g, xp.times(y, xp.log(x1 if not _is_number(x1) else xp.add(x1, xp.zeros_like(x2))))),
+        to_exponent,
     )
-
-
-def _is_number(x: Any) -> bool:
-    return isinstance(x, (int, float)) and not hasattr(x, "dtype")
 
 
 def negative(xp: Namespace, x: Any) -> Any:
@@ -158,16 +161,26 @@ def atan2(xp: Namespace, x1: Any, x2: Any) -> Any:
 def hypot(xp: Namespace, x1: Any, x2: Any) -> Any:
     """The derivative at the origin is 0, the smallest of those that there are."""
     y = xp.hypot(x1, x2)
+    return y, (lambda xp, g: to_norm(xp, g, x1, y), lambda xp, g: to_norm(xp, g, x2, y))
 
-    def part(xp: Namespace, g: Any, x: Any) -> Any:
-        return xp.times(g, xp.where(y == 0, xp.zeros_like(y), x / y))
 
-    return y, (lambda xp, g: part(xp, g, x1), lambda xp, g: part(xp, g, x2))
+def to_norm(xp: Namespace, g: Any, x: Any, size: Any) -> Any:
+    """g x / size, where `size` is the root of a sum of squares; 0 at the origin, where its own derivative is nan."""
+    is_origin = size == 0
+    dx = xp.times(g, xp.divide(x, xp.where(is_origin, xp.ones_like(size), size)))
+    if not isinstance(x, Traced):
+        return dx
+    return dx + xp.times(x, xp.where(is_origin, xp.full_like(size, math.nan), xp.zeros_like(size)))
 
 
 def logaddexp(xp: Namespace, x1: Any, x2: Any) -> Any:
+    """The gradients are g exp(x - y). At infinity this is a maximum."""
     y = xp.logaddexp(x1, x2)
-    return y, (lambda xp, g: xp.times(g, xp.exp(x1 - y)), lambda xp, g: xp.times(g, xp.exp(x2 - y)))
+
+    def part(xp: Namespace, g: Any, x: Any, other: Any) -> Any:
+        return xp.where(xp.isinf(y), _won(xp, g, x, other), xp.times(g, xp.exp(x - y)))
+
+    return y, (lambda xp, g: part(xp, g, x1, x2), lambda xp, g: part(xp, g, x2, x1))
 
 
 def copysign(xp: Namespace, x1: Any, x2: Any) -> Any:

@@ -7,6 +7,7 @@ from typing import Any
 
 from nnarray import kernels
 from nnarray.backends import device_of
+from nnarray.kernels.standard.numerics import at_least_float32_dtype
 from nnarray.recording.traced import Traced, stripped
 from nnarray.typing import Namespace
 
@@ -50,7 +51,21 @@ def put(xp: Namespace, x: Any, key: Any, value: Any) -> Any:
     """A new array, x with `value` at `key`: what `x[key] = value` makes of a traced array."""
     key = _constant_key(key)
     y = kernels.put(xp.as_constant(x) if isinstance(value, Traced) else x, key, value)
-    return y, (lambda xp, g: xp.put_at(g, key, 0.0), None, lambda xp, g: g[key])
+
+    def of_value(xp: Namespace, g: Any) -> Any:
+        if is_basic(key) or (hasattr(key, "dtype") and xp.isdtype(key.dtype, "bool")):
+            return g[key]
+        last = _is_last(xp, _numbers(xp, x), key)
+        return xp.where(last, g[key], xp.zeros(last.shape, dtype=g.dtype, device=device_of(g)))
+
+    return y, (lambda xp, g: xp.put_at(g, key, 0.0), None, of_value)
+
+
+def _is_last(xp: Namespace, numbers: Any, key: Any) -> Any:
+    """Where a value that is written at `key` stays: an entry that is written more than once has the last one."""
+    shape = numbers[key].shape
+    order = xp.plain.reshape(xp.plain.arange(math.prod(shape), device=device_of(numbers)), shape)
+    return kernels.put(numbers, key, order)[key] == order
 
 
 def sum_at(xp: Namespace, rows: Any, index: Any, count: int) -> Any:
@@ -98,9 +113,8 @@ def shared(xp: Namespace, y: Any) -> Any:
         bare, flat = stripped(y), xp.reshape(g, (-1, 1))
         is_first = xp.plain.concat([bare[..., :1] == bare[..., :1], bare[..., 1:] != bare[..., :-1]], axis=-1)
         group = xp.plain.cumulative_sum(xp.plain.astype(xp.plain.reshape(is_first, (-1,)), _numbers(xp, y).dtype)) - 1
-        means = xp.sum_at(flat, group, math.prod(y.shape)) / xp.sum_at(
-            xp.plain.ones_like(stripped(flat)), group, math.prod(y.shape)
-        )
+        ones = xp.plain.ones_like(stripped(flat), dtype=at_least_float32_dtype(xp, g.dtype))  # float16 counts to 2048
+        means = xp.sum_at(flat, group, math.prod(y.shape)) / xp.sum_at(ones, group, math.prod(y.shape))
         return xp.reshape(xp.take(means, group, axis=0), y.shape)
 
     return y, (pullback,)

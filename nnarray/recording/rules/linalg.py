@@ -15,6 +15,7 @@ from typing import Any
 
 from nnarray.backends import device_of
 from nnarray.names import by_name
+from nnarray.recording.rules.elementwise import to_norm
 from nnarray.recording.rules.reductions import kept_shape
 from nnarray.recording.rules.unknown import refusing
 from nnarray.recording.traced import stripped
@@ -44,8 +45,21 @@ def solve(xp: Namespace, a: Any, b: Any) -> Any:
 
 
 def det(xp: Namespace, a: Any) -> Any:
-    y = xp.linalg.det(a)
-    return y, (lambda xp, g: (g * y)[..., None, None] * xp.matrix_transpose(xp.linalg.inv(a)),)
+    """dL/dy times the matrix of cofactors: y A^-T, and products of entries up to 3 x 3, where A may be singular."""
+    y, size = xp.linalg.det(a), a.shape[-1]
+
+    def pullback(xp: Namespace, g: Any) -> Any:
+        if size > 3:
+            return (g * y)[..., None, None] * xp.matrix_transpose(xp.linalg.inv(a))
+        if size == 3:
+            cofactors = cross(xp, xp.roll(a, -1, axis=-2), xp.roll(a, -2, axis=-2))
+        elif size == 2:
+            cofactors = xp.flip(a, axis=(-2, -1)) * (2 * xp.eye(2, dtype=a.dtype, device=device_of(a)) - 1)
+        else:
+            cofactors = xp.ones_like(a)
+        return g[..., None, None] * cofactors
+
+    return y, (pullback,)
 
 
 def slogdet(xp: Namespace, a: Any) -> Any:
@@ -72,23 +86,28 @@ def _lower_half(xp: Namespace, a: Any) -> Any:
 
 
 def eigh(xp: Namespace, a: Any) -> Any:
-    """V (diag(dL/dw) + F * (V' dL/dV)) V', with F[i, j] = 1 / (w[j] - w[i]), 0 for equal ones [1]_."""
+    """V (diag(dL/dw) + F * (V' dL/dV)) V', with F[i, j] = 1 / (w[j] - w[i]) [1]_."""
     y = xp.linalg.eigh(a)
     w, v = y
 
     def pullback(xp: Namespace, g: Any) -> Any:
         of_w, of_v = g
-        inner = _diagonal(xp, of_w) + xp.matmul(xp.matrix_transpose(v), of_v) * _gaps(xp, w)
+        inner = _diagonal(xp, of_w) + 0.5 * _turned(xp, xp.matmul(xp.matrix_transpose(v), of_v), w)
         s = _product(xp, v, inner, xp.matrix_transpose(v))
         return 0.5 * (s + xp.matrix_transpose(s))
 
     return y, (pullback,)
 
 
-def _gaps(xp: Namespace, w: Any) -> Any:
-    """1 / (w[j] - w[i]), and 0 where both are equal."""
-    gap = w[..., None, :] - w[..., :, None]
-    return xp.where(gap == 0, xp.zeros_like(gap), 1 / xp.where(gap == 0, xp.ones_like(gap), gap))
+def _turned(xp: Namespace, p: Any, w: Any) -> Any:
+    """(p[i, j] - p[j, i]) / (w[j] - w[i]); nan where both w are equal, for their vectors are not unique.
+
+    There it is 0 if p is 0, as in a function of w alone.
+    """
+    gap = w[..., None, :] - w[..., :, None] + _diagonal(xp, xp.ones_like(w))  # there the numerator is 0
+    is_equal = gap == 0
+    skew = (p - xp.matrix_transpose(p)) / xp.where(is_equal, xp.ones_like(gap), gap)
+    return skew + xp.times(p, xp.where(is_equal, xp.full_like(gap, math.nan), xp.zeros_like(gap)))
 
 
 def _diagonal(xp: Namespace, w: Any) -> Any:
@@ -104,13 +123,14 @@ def thin_svd(xp: Namespace, a: Any) -> Any:
     def pullback(xp: Namespace, g: Any) -> Any:
         (of_u, of_s, of_vh), ut, v = g, xp.matrix_transpose(u), xp.matrix_transpose(vh)
         of_v, sizes = xp.matrix_transpose(of_vh), s[..., None, :]
-        gaps = _gaps(xp, s * s)
-        j, k = xp.matmul(ut, of_u) * gaps, xp.matmul(vh, of_v) * gaps
-        j, k = j + xp.matrix_transpose(j), k + xp.matrix_transpose(k)
-        inner = j * sizes + k * s[..., :, None] + _diagonal(xp, of_s)
-        beside_u = (of_u - _product(xp, u, ut, of_u)) / sizes
-        beside_v = (of_v - _product(xp, v, vh, of_v)) / sizes
-        return xp.matmul(xp.matmul(u, inner) + beside_u, vh) + xp.matmul(u, xp.matrix_transpose(beside_v))
+        j, k = (_turned(xp, p, s * s) for p in (xp.matmul(ut, of_u), xp.matmul(vh, of_v)))
+        dx = _product(xp, u, j * sizes + k * s[..., :, None] + _diagonal(xp, of_s), vh)
+        if a.shape[-2] > a.shape[-1]:  # there is something beside the space of U
+            dx = dx + xp.matmul(xp.times(of_u - _product(xp, u, ut, of_u), 1 / sizes), vh)
+        elif a.shape[-2] < a.shape[-1]:
+            beside = xp.times(of_v - _product(xp, v, vh, of_v), 1 / sizes)
+            dx = dx + xp.matmul(u, xp.matrix_transpose(beside))
+        return dx
 
     return y, (pullback,)
 
@@ -213,14 +233,15 @@ def cross(xp: Namespace, x1: Any, x2: Any, /, *, axis: int = -1) -> Any:
 
 
 def euclidean(xp: Namespace, x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
-    """The root of the sum of squares; its derivative at 0 is 0, the smallest of those that there are."""
+    """The root of the sum of squares; its derivative at 0 is 0, the smallest of those that there are.
+
+    There is no second derivative at 0: it is nan.
+    """
     y = xp.linalg.vector_norm(x, axis=axis, keepdims=keepdims)
 
     def pullback(xp: Namespace, g: Any) -> Any:
         kept = kept_shape(x.shape, axis)
-        size = xp.reshape(y, kept)
-        unit = xp.divide(x, xp.where(size == 0, xp.ones_like(size), size))
-        return xp.reshape(g, kept) * unit
+        return to_norm(xp, xp.reshape(g, kept), x, xp.reshape(y, kept))
 
     return y, (pullback,)
 

@@ -32,7 +32,7 @@ def matmul(xp: Namespace, x1: Any, x2: Any) -> Any:
     def to_second(xp: Namespace, g: Any) -> Any:
         g, a, _ = matrices(xp, g)
         if x2.ndim == 2 and a.ndim > 2:  # one product instead of many and their sum
-            g, a = (xp.reshape(each, (-1, each.shape[-1])) for each in (g, a))
+            g, a = (xp.reshape(each, (math.prod(each.shape[:-1]), each.shape[-1])) for each in (g, a))
         dx = xp.matmul(xp.matrix_transpose(a), g)
         return dx[..., 0] if x2.ndim == 1 else dx
 

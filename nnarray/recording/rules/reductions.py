@@ -6,7 +6,9 @@ import math
 from typing import Any
 
 from nnarray import kernels
+from nnarray.kernels.standard.numerics import at_least_float32_dtype
 from nnarray.names import by_name
+from nnarray.recording.rules.elementwise import to_norm
 from nnarray.typing import Namespace, Shape
 
 
@@ -40,22 +42,38 @@ def total(xp: Namespace, x: Any, *, axis: Any = None, dtype: Any = None, keepdim
 
 def mean(xp: Namespace, x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
     shape, kept, count = x.shape, kept_shape(x.shape, axis), count_of(x.shape, axis)
-    return xp.mean(x, axis=axis, keepdims=keepdims), (lambda xp, g: kernels.spread(g / count, kept, shape),)
+    return xp.mean(x, axis=axis, keepdims=keepdims), (lambda xp, g: kernels.spread(_divided(g, count), kept, shape),)
+
+
+def _divided(g: Any, count: float) -> Any:
+    """g / count, in two steps if the count is beyond the largest number of float16."""
+    if count < 65504:
+        return g / count
+    step = 2.0 ** (int(count).bit_length() // 2)
+    return g / step / (count / step)
 
 
 def var(xp: Namespace, x: Any, *, axis: Any = None, correction: float = 0.0, keepdims: bool = False) -> Any:
-    y, free = xp.var(x, axis=axis, correction=correction, keepdims=keepdims), count_of(x.shape, axis) - correction
+    y = xp.var(x, axis=axis, correction=correction, keepdims=keepdims)
+    free = max(count_of(x.shape, axis) - correction, 0)
 
     def pullback(xp: Namespace, g: Any) -> Any:
-        centred = x - xp.mean(x, axis=axis, keepdims=True)
-        return xp.times(centred, xp.reshape(g * (2 / free), kept_shape(x.shape, axis)))
+        centred = x - xp.mean(x, axis=axis, keepdims=True) if free else x * math.nan  # as the value
+        return xp.times(centred, xp.reshape(_divided(g, free / 2), kept_shape(x.shape, axis)))
 
     return y, (pullback,)
 
 
-def std(xp: Namespace, x: Any, /, *, axis: Any = None, correction: float = 0.0, keepdims: bool = False) -> Any:
-    """The root of the variance; its derivative where all entries are equal is 0."""
-    return xp.sqrt(xp.var(x, axis=axis, correction=correction, keepdims=keepdims))
+def std(xp: Namespace, x: Any, *, axis: Any = None, correction: float = 0.0, keepdims: bool = False) -> Any:
+    """The norm of what differs from the mean, divided by the root of its degrees of freedom."""
+    y = xp.std(x, axis=axis, correction=correction, keepdims=keepdims)
+    free, kept = max(count_of(x.shape, axis) - correction, 0), kept_shape(x.shape, axis)
+
+    def pullback(xp: Namespace, g: Any) -> Any:
+        centred = x - xp.mean(x, axis=axis, keepdims=True)
+        return to_norm(xp, xp.reshape(_divided(g, free), kept), centred, xp.reshape(y, kept))
+
+    return y, (pullback,)
 
 
 def largest(xp: Namespace, x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
@@ -68,11 +86,11 @@ def smallest(xp: Namespace, x: Any, *, axis: Any = None, keepdims: bool = False)
 
 def _extreme(xp: Namespace, y: Any, x: Any, axis: Any) -> Any:
     """The gradient goes in equal parts to all entries that are equal to the extreme."""
-    kept = kept_shape(x.shape, axis)
+    kept, is_many = kept_shape(x.shape, axis), count_of(x.shape, axis) > 2048  # as float16 cannot count
 
     def pullback(xp: Namespace, g: Any) -> Any:
         wide_y, wide_g = (y, g) if y.shape == kept else (xp.reshape(y, kept), xp.reshape(g, kept))
-        ones = xp.astype(x == wide_y, g.dtype)
+        ones = xp.astype(x == wide_y, at_least_float32_dtype(xp, g.dtype) if is_many else g.dtype)
         return xp.times(ones, wide_g / kernels.summed_to(ones, kept))
 
     return y, (pullback,)
@@ -152,10 +170,10 @@ def diff(xp: Namespace, x: Any, /, *, axis: int = -1, n: int = 1, prepend: Any =
     return x
 
 
-RULES = by_name(cumulative_prod, cumulative_sum, mean, var) | {
+RULES = by_name(cumulative_prod, cumulative_sum, mean, std, var) | {
     "max": largest,
     "min": smallest,
     "prod": product,
     "sum": total,
 }
-COMPOSED = {"diff": diff, "std": std}
+COMPOSED = {"diff": diff}
