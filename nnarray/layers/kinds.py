@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias
 
 from nnarray.arguments import explain_settings
@@ -28,6 +28,13 @@ class Kind:
 
     name: str = "real"
     below: int | None = None
+    usual: int | None = field(default=None, repr=False, compare=False)
+    """Random integers are below it, if there is no bound."""
+
+    @property
+    def drawn_below(self) -> int:
+        """What random integers are below, as examples for a check have them."""
+        return self.below or self.usual or 10
 
     def __post_init__(self) -> None:
         named(self.name, KINDS, "kind of numbers")
@@ -102,7 +109,9 @@ def same_kind(kinds: list[Takes]) -> tuple[bool, Takes]:
         return len(known) < 2, known[0] if known else None
     alike = [each for each in known if isinstance(each, Kind) and each.name == getattr(known[0], "name", None)]
     bounds = [each.below for each in alike if each.below is not None]
-    return (True, Kind(alike[0].name, min(bounds, default=None))) if len(alike) == len(known) else (False, None)
+    usual = [each.usual for each in alike if each.usual is not None]
+    joined = Kind(alike[0].name, min(bounds, default=None), min(usual, default=None)) if alike else None
+    return (True, joined) if len(alike) == len(known) else (False, None)
 
 
 def arrays_in(x: Any) -> Iterator[Array]:
