@@ -20,6 +20,8 @@ KINDS = {"real": "real numbers", "integer": "integers", "boolean": "truth values
 class Kind:
     """A kind of numbers: "real" (of the model's dtype), "integer" (from 0 to `below` - 1) or "boolean".
 
+    `usual` is for integers without a bound: those that are drawn to check a layer or a file are below it.
+
     Raises
     ------
     TypeError, ValueError

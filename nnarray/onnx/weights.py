@@ -76,7 +76,7 @@ def learned_names(graph: Graph, versions: Mapping[str, int]) -> Iterator[str]:
 
 def rows_of(graph: Graph, weights: Sequence[Weight]) -> dict[str, int]:
     """For each input that has indices, the number of rows of the smallest table that it is an index of."""
-    shapes = {name: tensor.shape for name, tensor in constants_of(graph).items()}
+    shapes: dict[str, Any] = {name: tensor.shape for name, tensor in constants_of(graph).items()}
     shapes |= {each.name: each.shape for each in weights}
     inputs = {value.name for value in graph.inputs}
     nodes = [node for node, _ in every_node(graph)]
