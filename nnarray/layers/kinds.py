@@ -25,7 +25,7 @@ class Kind:
     Raises
     ------
     TypeError, ValueError
-        If there is no such kind, or `below` is given for another kind than integers.
+        If there is no such kind, or `below` or `usual` is given for another kind than integers.
     """
 
     name: str = "real"
@@ -40,11 +40,12 @@ class Kind:
 
     def __post_init__(self) -> None:
         named(self.name, KINDS, "kind of numbers")
-        if self.below is None:
-            return
-        integer(self.below, "below", 1, usual=1000)
-        if self.name != "integer":
-            raise ValueError(f"below is a bound for integers only; got it for {self}. Leave it out.")
+        for name, number in (("below", self.below), ("usual", self.usual)):
+            if number is None:
+                continue
+            integer(number, name, 1, usual=1000)
+            if self.name != "integer":
+                raise ValueError(f"{name} is a bound for integers only; got it for {self}. Leave it out.")
 
     def __str__(self) -> str:
         if self.name == "integer" and self.below is not None:

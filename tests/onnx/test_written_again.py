@@ -118,6 +118,11 @@ def test_sizes_that_depend_on_values_are_refused(tmp_path: Path, function: Any) 
         with_own(function).to_onnx(tmp_path / "m.onnx", batch=2, check=False)
 
 
+def test_texts_of_arrays_have_no_numbers(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"could not convert .*'array of shape \(\)'"):
+        with_own(lambda x: x * float(f"{x[0, 0]}")).to_onnx(tmp_path / "m.onnx", check=False)
+
+
 # --- Masks and scales -------------------------------------------------------------------------------------------------
 
 
