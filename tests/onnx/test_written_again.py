@@ -217,6 +217,25 @@ def test_parameters_keep_names_shapes_and_ties(tmp_path: Path, make: Callable[[]
 
 
 @pytest.mark.parametrize(
+    "names", [("X", "outputs"), ("MatMul_0", "Transpose_0"), ("constant.1", "constant.0"), ("constant.2", "constant.1")]
+)
+def test_parameters_with_the_names_of_other_things(tmp_path: Path, names: tuple[str, str]) -> None:
+    w, v = names
+    nodes = [
+        node("Mul", ["x", "half"], ["a"]),
+        node("MatMul", ["a", w], ["h"]),
+        node("Mul", ["h", "third"], ["b"]),
+        node("MatMul", ["b", v], ["y"]),
+    ]
+    constants = {w: drawn(4, 5), v: drawn(5, 3), "half": np.float32(0.5), "third": np.float32(0.3)}
+    loaded = nn.load_onnx(saved(tmp_path, model(nodes, [value("x", ["n", 4])], [value("y", ["n", 3])], constants)))
+    loaded.to_onnx(tmp_path / "again.onnx", check=False)
+    x = drawn(6, 4)
+    np.testing.assert_allclose(by_reference(tmp_path / "again.onnx", x), loaded(x), rtol=0, atol=1e-5)
+    assert len(nn.load_onnx(tmp_path / "again.onnx").params) == 2
+
+
+@pytest.mark.parametrize(
     ("names", "wanted"),
     [
         (["a.b", "c"], [("a", "b"), ("c",)]),

@@ -65,8 +65,9 @@ class Writer:
         self.places = {BATCH: (inputs[0], 0), **(places or {})}
         self._seen: dict[Size, tuple[str, int]] = {}
         self.opset = 18
-        self._inputs, self._parameters = inputs, parameters
-        self._names = {id(each): name for name, each in parameters.items()}
+        self._inputs, self._parameters = frozenset(inputs), parameters
+        self._reserved = self._inputs | {*parameters}
+        self._names = {id(each): self._own(name) for name, each in parameters.items()}
         self._taken: dict[Any, str] = {}
         self._alive: list[Any] = []
         self._host = host_backend()
@@ -81,14 +82,18 @@ class Writer:
     def add_many(self, op: str, count: int, *inputs: str, **attributes: Any) -> tuple[str, ...]:
         """A node with several outputs."""
         stem = self.free(f"{op}_{len(self.nodes)}")
-        outputs = tuple(stem if i == 0 else f"{stem}_{i}" for i in range(count))
+        outputs = tuple(stem if i == 0 else self.free(f"{stem}_{i}") for i in range(count))
         given = {name: each for name, each in attributes.items() if each is not None}
         self.nodes.append(Made(op, inputs, outputs, given))
         return outputs
 
     def free(self, name: str) -> str:
-        """The name, or with underscores if it is that of an input."""
-        return self.free(f"{name}_") if name in self._inputs else name
+        """The name, or with underscores if it is that of an input or a parameter."""
+        return self.free(f"{name}_") if name in self._reserved or name in self.constants else name
+
+    def _own(self, name: str) -> str:
+        """The name of a parameter in the file: with underscores if it is that of an input."""
+        return self.free(name) if name in self._inputs else name
 
     def cast(self, name: str, dtype: Any) -> str:
         """The array in another dtype."""
@@ -161,7 +166,7 @@ class Writer:
             self._alive.append(array)  # so that no other array gets its identity
             name = named or ""
             if named is None or named in self.constants:
-                name = f"{named or 'constant'}.{len(self.constants)}"
+                name = self.free(f"{named or 'constant'}.{len(self.constants)}")
             self.constants[name] = array
             self._taken[key] = name
         return self._taken[key]
