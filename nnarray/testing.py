@@ -218,7 +218,7 @@ def _example(be: Backend, dtype: str, layer: Layer, size: Size, key: Key) -> tup
     def draw_input(spec: Spec) -> Array:
         drawn = draw("x", (size[0], *spec.shape))
         if spec.kind.name == "integer":
-            return be.asarray(host.xp.astype(host.xp.abs(1000.0 * drawn), host.xp.int32) % (spec.kind.below or 10))
+            return be.asarray(host.xp.astype(host.xp.abs(1000.0 * drawn), host.xp.int32) % spec.kind.drawn_below)
         return be.asarray(drawn > 0.0 if spec.kind == BOOLEAN else drawn, dtype=dtype if spec.kind == REAL else None)
 
     shape = size[1]

@@ -832,6 +832,13 @@ def depends_on_a_length(b: Bench) -> Call:
     return lambda: model.to_onnx("model.onnx", dynamic_axes={1: "length"})
 
 
+def depends_on_values(b: Bench) -> Call:
+    pytest.importorskip("onnx")
+    graphs, written = (importlib.import_module(f"tests.onnx.{name}") for name in ("graphs", "test_written_again"))
+    model = nn.load_onnx(graphs.saved(Path(), written.branches(*written.largest)))
+    return lambda: model.to_onnx("model.onnx", check=False)
+
+
 def free_text_in_onnx(b: Bench) -> Call:
     pytest.importorskip("onnx")
     preparation = Preparation((TextColumn("note"),), ClassTarget("kind", ("a", "b")))
@@ -875,6 +882,7 @@ ONNX: dict[str, Case] = {
     "another ending, to write ONNX": lambda b: lambda: b.model.to_onnx("model.pb"),
     "a function that ONNX does not have": not_in_onnx,
     "an axis that is not one of the inputs": lambda b: lambda: b.model.to_onnx("m.onnx", dynamic_axes={2: "length"}),
+    "a graph whose course depends on values, to write ONNX": depends_on_values,
     "a computation that depends on a length": depends_on_a_length,
     "texts in an ONNX file": onnx_file(
         lambda g, _: g.model(

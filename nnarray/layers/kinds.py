@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias
 
 from nnarray.arguments import explain_settings
@@ -20,22 +20,32 @@ KINDS = {"real": "real numbers", "integer": "integers", "boolean": "truth values
 class Kind:
     """A kind of numbers: "real" (of the model's dtype), "integer" (from 0 to `below` - 1) or "boolean".
 
+    `usual` is for integers without a bound: those that are drawn to check a layer or a file are below it.
+
     Raises
     ------
     TypeError, ValueError
-        If there is no such kind, or `below` is given for another kind than integers.
+        If there is no such kind, or `below` or `usual` is given for another kind than integers.
     """
 
     name: str = "real"
     below: int | None = None
+    usual: int | None = field(default=None, repr=False, compare=False)
+    """Random integers are below it, if there is no bound."""
+
+    @property
+    def drawn_below(self) -> int:
+        """What random integers are below, as examples for a check have them."""
+        return self.below or self.usual or 10
 
     def __post_init__(self) -> None:
         named(self.name, KINDS, "kind of numbers")
-        if self.below is None:
-            return
-        integer(self.below, "below", 1, usual=1000)
-        if self.name != "integer":
-            raise ValueError(f"below is a bound for integers only; got it for {self}. Leave it out.")
+        for name, number in (("below", self.below), ("usual", self.usual)):
+            if number is None:
+                continue
+            integer(number, name, 1, usual=1000)
+            if self.name != "integer":
+                raise ValueError(f"{name} is a bound for integers only; got it for {self}. Leave it out.")
 
     def __str__(self) -> str:
         if self.name == "integer" and self.below is not None:
@@ -102,7 +112,9 @@ def same_kind(kinds: list[Takes]) -> tuple[bool, Takes]:
         return len(known) < 2, known[0] if known else None
     alike = [each for each in known if isinstance(each, Kind) and each.name == getattr(known[0], "name", None)]
     bounds = [each.below for each in alike if each.below is not None]
-    return (True, Kind(alike[0].name, min(bounds, default=None))) if len(alike) == len(known) else (False, None)
+    usual = [each.usual for each in alike if each.usual is not None]
+    joined = Kind(alike[0].name, min(bounds, default=None), min(usual, default=None)) if alike else None
+    return (True, joined) if len(alike) == len(known) else (False, None)
 
 
 def arrays_in(x: Any) -> Iterator[Array]:

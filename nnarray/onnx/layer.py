@@ -18,7 +18,7 @@ from nnarray.onnx.operators.common import FEW, MOST, Place, nearest, room
 from nnarray.onnx.outline import outline
 from nnarray.onnx.plan import DEVICE, Memory, Plan
 from nnarray.onnx.reading.checks import check
-from nnarray.onnx.weights import Weight, flattened, nested, paths_of
+from nnarray.onnx.weights import Weight, flattened, nested, paths_of, rows_of
 from nnarray.random import Key
 from nnarray.recording import Traced, is_real, stripped
 from nnarray.recording.recorded import Recorded
@@ -79,8 +79,13 @@ class OnnxGraph(Layer):
     @property
     def takes(self) -> Takes:
         """The kind of its input, or of each input by name."""
-        kinds = {value.name: _kind(value) for value in self.graph.inputs}
+        kinds = {value.name: _kind(value, self.rows.get(value.name)) for value in self.graph.inputs}
         return kinds if len(kinds) != 1 else next(iter(kinds.values()))
+
+    @cached_property
+    def rows(self) -> dict[str, int]:
+        """The numbers of rows of the tables that inputs are indices of."""
+        return rows_of(self.graph, self.weights)
 
     @cached_property
     def paths(self) -> dict[str, tuple[str, ...]]:
@@ -213,11 +218,15 @@ def _has_batch(y: Any, given: Mapping[str, Any]) -> bool:
     return y.shape[0] == next(iter(given.values())).shape[0]
 
 
-def _kind(value: Value) -> Kind:
-    """The kind of numbers of an input."""
+FLAGS = 2
+"""Random integers are 0 and 1 where no table says more, as in masks and types of tokens."""
+
+
+def _kind(value: Value, rows: int | None = None) -> Kind:
+    """The kind of numbers of an input, which may be an index of a table with so many rows."""
     if value.dtype in FLOATS or not value.dtype:
         return REAL
-    return BOOLEAN if value.dtype == "bool" else Kind("integer")
+    return BOOLEAN if value.dtype == "bool" else Kind("integer", usual=rows or FLAGS)
 
 
 def _entered(value: Value, x: Any, place: Place) -> Any:

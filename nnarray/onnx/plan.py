@@ -17,7 +17,7 @@ from nnarray.backends import host_backend, is_traced
 from nnarray.layers.tensors import Tensor
 from nnarray.onnx.graph import Graph, Node, names_read
 from nnarray.onnx.operators import operator_for
-from nnarray.onnx.operators.common import ENLARGED, GROWTH, MOST, Call, Place, read, room
+from nnarray.onnx.operators.common import ENLARGED, GROWTH, MOST, Call, DependsOnValues, Place, read, room
 from nnarray.onnx.operators.table import Operator
 from nnarray.recording import constant
 from nnarray.typing import Shape
@@ -223,7 +223,8 @@ class Plan:
             else:
                 found = operator.function(*arguments, **settings)
         except (ValueError, TypeError, IndexError, AttributeError, KeyError, RuntimeError, ArithmeticError) as error:
-            raise ValueError(f"{step.node.label}: {str(error).rstrip('.')}.") from error
+            kind = DependsOnValues if isinstance(error, DependsOnValues) else ValueError
+            raise kind(f"{step.node.label}: {str(error).rstrip('.')}.") from error
         found = found if isinstance(found, tuple) else (found,)
         for slot, value in zip(step.outputs, found, strict=False):
             if slot >= 0:

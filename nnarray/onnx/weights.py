@@ -8,13 +8,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from nnarray.layers.tensors import Tensor
-from nnarray.onnx.graph import FLOATS, Graph, Node, names_read
+from nnarray.onnx.graph import FLOATS, Graph, Node, every_node, names_read
 from nnarray.onnx.operators import operator_for
 from nnarray.onnx.operators.elementwise import LEARNED
 
 PASSES = frozenset(str.split("Identity Transpose Reshape Unsqueeze Squeeze Flatten Cast"))
 """Operators through which a parameter may reach the operator that it belongs to."""
 PRODUCTS = frozenset(str.split("MatMul Gemm Conv ConvTranspose"))
+ADDED = frozenset(("Add", "Sub"))
 
 
 class Weight(NamedTuple):
@@ -50,7 +51,7 @@ def weights_of(graph: Graph, versions: Mapping[str, int]) -> tuple[Weight, ...]:
     """The parameters, in the order in which they are read.
 
     A constant of the main dtype is one if an operator has it as a weight: filters, matrices, biases, scales. An array
-    of one number that is added or multiplied is one only after a product.
+    of one number is one only where it is added after a product, as the bias of one output is.
     """
     constants, main = constants_of(graph), main_float(graph)
     made = {name: node for node in graph.nodes for name in node.outputs}
@@ -73,6 +74,33 @@ def learned_names(graph: Graph, versions: Mapping[str, int]) -> Iterator[str]:
     yield from dict.fromkeys(name for node in graph.nodes for name, _ in _learned(node, versions))
 
 
+def rows_of(graph: Graph, weights: Sequence[Weight]) -> dict[str, int]:
+    """For each input that has indices, the number of rows of the smallest table that it is an index of."""
+    shapes: dict[str, Any] = {name: tensor.shape for name, tensor in constants_of(graph).items()}
+    shapes |= {each.name: each.shape for each in weights}
+    inputs = {value.name for value in graph.inputs}
+    nodes = [node for node, _ in every_node(graph)]
+    made = {name: node for node in nodes for name in node.outputs}
+    found: dict[str, int] = {}
+    for node in nodes:
+        if node.op != "Gather" or node.domain:
+            continue
+        shape, axis = shapes.get(_origin(node.inputs[0], made), ()), node.attributes.get("axis", 0)
+        if -len(shape) <= axis < len(shape):
+            for index in _choices(node.inputs[1], made) & inputs:
+                found[index] = min(shape[axis], found.get(index, shape[axis]))
+    return found
+
+
+def _choices(name: str, made: Mapping[str, Node]) -> set[str]:
+    """The names from which the entries of a value come, also through `Where`, as negative indices do."""
+    name = _origin(name, made)
+    node = made.get(name)
+    if node is None or node.op != "Where" or node.domain:
+        return {name}
+    return {each for branch in node.inputs[1:] for each in _choices(branch, made)}
+
+
 def _flat(init: str) -> str:
     return init if init in ("ones", "zeros") else "zeros"
 
@@ -92,23 +120,34 @@ def _origin(name: str, made: Mapping[str, Node]) -> str:
 
 
 def _is_array(node: Node, tensor: Tensor, made: Mapping[str, Node]) -> bool:
-    if not tensor.shape:
-        return False
-    return math.prod(tensor.shape) > 1 or any(name in made and made[name].op in PRODUCTS for name in node.inputs)
+    if not tensor.shape or math.prod(tensor.shape) > 1:
+        return bool(tensor.shape)
+    return node.op in ADDED and any(name in made and made[name].op in PRODUCTS for name in node.inputs)
 
 
 def paths_of(names: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """The names as paths, parted at dots; whole names, if one of them is also the beginning of another one."""
+    """The names as paths, parted at dots; whole names, if one of them is also the beginning of another one.
+
+    Whole names have underscores in the place of dots. One that another parameter has gets more of them at its end.
+    """
     paths = {name: tuple(name.split(".")) for name in names}
     ends = {*paths.values()}
     begins = {path[:i] for path in ends for i in range(1, len(path))}
     if ends & begins or len(ends) < len(names) or any("" in path for path in ends):
-        return {name: (name.replace(".", "_"),) for name in names} if _differ(names) else {}
+        return _whole(names)
     return paths
 
 
-def _differ(names: Sequence[str]) -> bool:
-    return len({name.replace(".", "_") for name in names}) == len(names)
+def _whole(names: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    taken = {name for name in names if "." not in name}
+    found: dict[str, tuple[str, ...]] = {}
+    for name in names:
+        free = name.replace(".", "_")
+        while free in taken and free != name:
+            free += "_"
+        taken.add(free)
+        found[name] = (free,)
+    return found
 
 
 def nested(parts: Mapping[str, Any], paths: Mapping[str, tuple[str, ...]]) -> dict[str, Any]:

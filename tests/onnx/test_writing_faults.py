@@ -63,6 +63,7 @@ def test_a_pass_of_a_recurrent_layer_is_one_operator(tmp_path: Path) -> None:
     operators = [node.op_type for node in graph.node]
     assert (operators.count("LSTM"), operators.count("GRU")) == (2, 1)
     names = {each.name for each in graph.initializer}
+    assert {"0.0.bias_ih_l0", "0.0.bias_ih_l0_reverse", "0.1.bias_ih_l0"} <= names
     assert {f"0.0.{kind}_l0{way}" for kind in ("weight_ih", "weight_hh") for way in ("", "_reverse")} <= names
 
 

@@ -135,14 +135,37 @@ class Call:
         return self.backend.xp.asarray(x, dtype=self.dtype(dtype), device=self.backend.device)
 
 
+class DependsOnValues(ValueError):
+    """What a graph computes depends on values of its inputs, while it is written into a file for all inputs."""
+
+
+def refuse_written(*arrays: Any) -> None:
+    """Refuse to read values of arrays that depend on the inputs of a graph that is written into a file.
+
+    Raises
+    ------
+    DependsOnValues
+        If there is one among them: what follows from its values would hold for these inputs only.
+    """
+    for x in arrays:
+        while isinstance(x, Traced):
+            if x.tape is not None and not x.differentiates:
+                raise DependsOnValues(
+                    "the course of the graph depends on values of its inputs; it cannot be written. Fix the input on "
+                    "which it depends, with fixed= of nn.load_onnx, or keep the file that was loaded"
+                )
+            x = x.value
+
+
 def read(x: Any) -> Any:
     """The values of an array on the host; waits for the device.
 
     Raises
     ------
     ValueError
-        If they are not known yet, as inside a compiled function.
+        If they are not known yet, as inside a compiled function; or if a graph is written, see `refuse_written`.
     """
+    refuse_written(x)
     bare = stripped(x)
     if is_traced(bare):
         raise ValueError(

@@ -8,7 +8,7 @@ from typing import Any
 
 from nnarray.backends import device_of
 from nnarray.kernels.standard.lookup import whole as as_index
-from nnarray.onnx.operators.common import Call, at, axis_of, is_float, room, space, whole
+from nnarray.onnx.operators.common import Call, at, axis_of, is_float, refuse_written, room, space, whole
 from nnarray.onnx.operators.table import operator
 from nnarray.recording import stop_gradient
 
@@ -161,6 +161,7 @@ def _full(like: Any, value: int) -> Any:
 @operator("NonZero", 9, dynamic=True)
 def non_zero(call: Call, x: Any) -> Any:
     """The positions of the entries that are not 0: one row for each axis."""
+    refuse_written(x)
     xp = space(x)
     x = stop_gradient(x)
     if x.ndim == 0:
@@ -172,6 +173,7 @@ def non_zero(call: Call, x: Any) -> Any:
 @operator("Compress", 9, dynamic=True)
 def compress(x: Any, condition: Any, *, axis: int | None = None) -> Any:
     """The parts of an axis, or of all entries, at which a condition is true."""
+    refuse_written(condition)
     xp = space(x)
     chosen = space(condition).nonzero(condition)[0]
     if axis is None:

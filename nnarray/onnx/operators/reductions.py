@@ -7,7 +7,18 @@ from collections.abc import Callable
 from typing import Any
 
 from nnarray.backends import device_of
-from nnarray.onnx.operators.common import Call, at, axes_of, axis_of, is_float, room, scalar, space, whole
+from nnarray.onnx.operators.common import (
+    Call,
+    at,
+    axes_of,
+    axis_of,
+    is_float,
+    refuse_written,
+    room,
+    scalar,
+    space,
+    whole,
+)
 from nnarray.onnx.operators.table import operator
 from nnarray.recording import stop_gradient
 
@@ -155,6 +166,7 @@ def lp_normalization(x: Any, *, axis: int = -1, p: int = 2) -> Any:
 @operator("Unique", 11, dynamic=True)
 def unique(call: Call, x: Any, *, axis: int | None = None, sorted: int = 1) -> Any:
     """The different entries, or parts along an axis: themselves, where they are first, their numbers, their counts."""
+    refuse_written(x)
     xp = space(x)
     flat = xp.reshape(x, (-1, 1)) if axis is None else xp.moveaxis(x, axis, 0)
     rows = xp.reshape(flat, room((flat.shape[0], math.prod(flat.shape[1:]))))

@@ -18,6 +18,10 @@ from nnarray.onnx.weights import Weight, constants_of, main_float, nested, weigh
 
 FAR = 1e30
 """Larger numbers stand for infinity, as in masks: they are no parameters."""
+MASKING = 1e3
+"""Numbers of this size among few others, one of which is 0, are those of a mask, such as -10000 ..."""
+FEW_NUMBERS = 3
+"""... so many different ones at most."""
 
 
 class Imported(NamedTuple):
@@ -44,14 +48,19 @@ def imported(content: Content, shape: Any, output: str | None, fixed: Mapping[st
     if not graph.inputs:
         raise ValueError(f"the output {chosen.name!r} depends on no input. Choose another one with output=")
     constants, main = constants_of(graph), main_float(graph)
-    weights = tuple(each for each in weights_of(graph, content.versions) if _is_finite(constants[each.name]))
+    weights = tuple(each for each in weights_of(graph, content.versions) if not _is_mask(constants[each.name]))
     layer = OnnxGraph(_without(graph, weights), content.versions, weights, chosen.name, main)
     params = {each.name: constants[each.name].values for each in weights}
     return Imported(layer, _shape(graph, shape), nested(params, layer.paths))
 
 
-def _is_finite(tensor: Tensor) -> bool:
-    return bool(np.all(np.abs(tensor.values) < FAR))
+def _is_mask(tensor: Tensor) -> bool:
+    """Whether numbers are those of a mask: infinite, or large ones and 0, which are added to scores."""
+    values = tensor.values
+    largest = np.max(np.abs(values))
+    if not largest < FAR:
+        return True
+    return bool(largest >= MASKING and np.any(values == 0)) and len(np.unique(values)) <= FEW_NUMBERS
 
 
 def _with_fixed(graph: Graph, fixed: Mapping[str, Any]) -> Graph:

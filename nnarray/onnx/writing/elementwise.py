@@ -77,7 +77,12 @@ def part_of(w: Writer, op: Operation, x: Any, dtype: Any) -> str:
     has_all = any(
         isinstance(each, Value) and result is not None and each.shape == result.shape for each in op.arguments
     )
-    return w.part(x, dtype) if has_all and isinstance(x, Repeated) else w.tensor(x, dtype)
+    if not has_all or not isinstance(x, Repeated):
+        return w.tensor(x, dtype)
+    one = x.part[(0,) * x.part.ndim] if op.name in BINARY and 0 not in x.part.shape else None
+    if one is not None and bool(w.xp.all(x.part == one)):
+        return w.constant(w.xp.astype(one, dtype))  # such as the first state of a sequence, which is no parameter
+    return w.part(x, dtype)
 
 
 @row(*UNARY)

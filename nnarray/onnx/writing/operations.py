@@ -124,6 +124,10 @@ class _Noted(Traced):
             "with xp.where(condition, x1, x2)."
         )
 
+    def __format__(self, form: str) -> str:
+        """A text without the numbers, which could be read back: they are those of this input only."""
+        return format(self.value, form) if self.tape is None else f"array of shape {self.shape}"
+
     @classmethod
     def _named(cls, function: Any) -> Any:
         name: str = function.__name__.strip("_")

@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from nnarray.backends import host_backend
+from nnarray.backends import dtype_name, host_backend
 from nnarray.functional.propagation import Wiring
 from nnarray.layers.base import Context, Layer, Out
 from nnarray.layers.kinds import Spec, arrays_in, mapped
 from nnarray.layers.wrapped import Wrapped
+from nnarray.onnx.operators.common import DependsOnValues
 from nnarray.onnx.writing.operations import Graph, Operation, Value, graph_of
 from nnarray.onnx.writing.recurrent import RECURRENCE, is_plain
 from nnarray.onnx.writing.sizes import BATCH, Axis, Differs, Records, merged, merged_operations, pairs_of
@@ -21,6 +22,10 @@ from nnarray.typing import Array, Tree
 
 EXAMPLES = Axis(BATCH, 3)
 """The numbers of examples of two records are 2 and 3; sizes that follow from them are found by comparing."""
+
+
+COUNTED = frozenset(str.split("nonzero unique_all unique_counts unique_inverse unique_values"))
+"""Functions whose results have a size that depends on values."""
 
 
 class Source(NamedTuple):
@@ -67,7 +72,7 @@ def examples(source: Source, sizes: Mapping[str, int], key: Key) -> Any:
             return host.xp.astype(normal(own, shape, **place), dtype)
         if spec.kind.name == "boolean":
             return uniform(own, shape, **place) < 0.5
-        return host.xp.astype(uniform(own, shape, **place) * (spec.kind.below or 10), host.xp.int64)
+        return host.xp.astype(uniform(own, shape, **place) * spec.kind.drawn_below, host.xp.int64)
 
     return mapped(drawn, source.inputs)
 
@@ -119,6 +124,8 @@ def _graphs(
     for setting in [*({**pairs[-1], axis.name: n} for axis in axes for n in axis.more), *pairs]:
         try:
             graph = _graph(source, source.wiring.network, params, state, setting | fixed, whole)
+        except DependsOnValues as error:
+            raise ValueError(str(error)) from error
         except ValueError as error:
             if setting in pairs:
                 sizes = ", ".join(f"{name} {n}" for name, n in setting.items())
@@ -166,14 +173,23 @@ def values_in(x: Any) -> list[Value]:
 
 
 def _needed(operations: list[Operation], output: Any) -> list[Operation]:
-    """The operations that the output depends on."""
+    """The operations that the output depends on, and those on whose values the size of an array depends."""
     wanted, kept_ones = {each.number for each in values_in(output)}, list[Operation]()
     for op in reversed(operations):
-        if wanted.isdisjoint(each.number for each in op.results if each is not None):
+        results = [each.number for each in op.results if each is not None]
+        if wanted.isdisjoint(results) and not _is_of_any_size(op):
             continue
         kept_ones.append(op)
         wanted |= {each.number for each in values_in((op.arguments, op.settings))}
     return kept_ones[::-1]
+
+
+def _is_of_any_size(op: Operation) -> bool:
+    """Whether the size of the result depends on values, as then all that follows holds for these inputs only."""
+    if op.name == "repeat":
+        return bool(values_in((op.arguments[1:2], op.settings)))
+    keys = values_in(op.arguments[1:]) if op.name == "getitem" else []
+    return op.name in COUNTED or any(dtype_name(each.dtype) == "bool" for each in keys)
 
 
 # --- The layer of an operation ---------------------------------------------------------------------------------------

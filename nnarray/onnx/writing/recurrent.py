@@ -31,7 +31,7 @@ def recurrence(w: Writer, op: Operation) -> tuple[str, ...]:
     name = _reversed(w, name) if op.settings.get("reverse") else name
     matrices = [w.constant(_gates(w, each.T, cell, units)[None, ...], each) for each in (weight_ih, weight_hh)]
     both = [] if bias_ih is None else [_gates(w, each, cell, units) for each in (bias_ih, bias_hh)]
-    biases = [w.constant(xp.concat(both, axis=0)[None, :])] if both else []
+    biases = [w.constant(xp.concat(both, axis=0)[None, :], bias_ih)] if both else []
     settings = {"linear_before_reset": 1} if cell == "gru" else {}
     every, *last = w.add_many(
         OPERATORS[cell], 3 if cell == "lstm" else 2, name, *matrices, *biases, hidden_size=units, **settings

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -64,8 +65,9 @@ class Writer:
         self.places = {BATCH: (inputs[0], 0), **(places or {})}
         self._seen: dict[Size, tuple[str, int]] = {}
         self.opset = 18
-        self._inputs, self._parameters = inputs, parameters
-        self._names = {id(each): name for name, each in parameters.items()}
+        self._inputs, self._parameters = frozenset(inputs), parameters
+        self._reserved = self._inputs | {*parameters}
+        self._names = {id(each): self._own(name) for name, each in parameters.items()}
         self._taken: dict[Any, str] = {}
         self._alive: list[Any] = []
         self._host = host_backend()
@@ -80,14 +82,18 @@ class Writer:
     def add_many(self, op: str, count: int, *inputs: str, **attributes: Any) -> tuple[str, ...]:
         """A node with several outputs."""
         stem = self.free(f"{op}_{len(self.nodes)}")
-        outputs = tuple(stem if i == 0 else f"{stem}_{i}" for i in range(count))
+        outputs = tuple(stem if i == 0 else self.free(f"{stem}_{i}") for i in range(count))
         given = {name: each for name, each in attributes.items() if each is not None}
         self.nodes.append(Made(op, inputs, outputs, given))
         return outputs
 
     def free(self, name: str) -> str:
-        """The name, or with underscores if it is that of an input."""
-        return self.free(f"{name}_") if name in self._inputs else name
+        """The name, or with underscores if it is that of an input or a parameter."""
+        return self.free(f"{name}_") if name in self._reserved or name in self.constants else name
+
+    def _own(self, name: str) -> str:
+        """The name of a parameter in the file: with underscores if it is that of an input."""
+        return self.free(name) if name in self._inputs else name
 
     def cast(self, name: str, dtype: Any) -> str:
         """The array in another dtype."""
@@ -105,7 +111,7 @@ class Writer:
             return self.add("Expand", part, self.vector(x.shape)) if x.is_spread else part
         if isinstance(x, Size):
             return self.cast(self.add("Squeeze", self._sized(x)), dtype or self.xp.int64)
-        parameter = self._transposed(x) if dtype is None or getattr(x, "dtype", None) == dtype else None
+        parameter = self._rearranged(x) if dtype is None or getattr(x, "dtype", None) == dtype else None
         return self.constant(self._converted(x, dtype), x) if parameter is None else parameter
 
     def part(self, x: Repeated, dtype: Any = None) -> str:
@@ -123,14 +129,28 @@ class Writer:
             if isinstance(n, Size):
                 self._seen.setdefault(n, (name, axis))
 
-    def _transposed(self, x: Any) -> str | None:
-        """A large matrix that is the transpose of a parameter is not written twice."""
-        if getattr(x, "ndim", 0) != 2 or math.prod(x.shape) <= SMALL or id(x) in self._names:
+    def _rearranged(self, x: Any) -> str | None:
+        """A parameter in another shape, or with its axes in another order, is not written twice: it keeps its name."""
+        if getattr(x, "ndim", 0) < 1 or id(x) in self._names or self._is_uniform(x):
             return None
         for each in self._parameters.values():
-            if each.shape == x.shape[::-1] and bool(self.xp.all(x == each.T)):
-                return self.add("Transpose", self.constant(each), perm=[1, 0])
+            perm = rearrangement(self.xp, each, x) if each.dtype == x.dtype else None
+            if perm is not None:
+                return self._moved(each, perm, x.shape)
         return None
+
+    def _is_uniform(self, x: Any) -> bool:
+        """Whether a small array has the same number everywhere, which it may share with a parameter by chance."""
+        return math.prod(x.shape) <= SMALL and bool(self.xp.all(x == x[(0,) * x.ndim])) if 0 not in x.shape else True
+
+    def _moved(self, parameter: Any, perm: tuple[int, ...], shape: Sequence[int]) -> str:
+        name, narrow = self.constant(parameter), without_ones(parameter.shape)
+        if narrow != parameter.shape:
+            name = self.add("Reshape", name, self.integers(narrow))
+        if perm != tuple(range(len(perm))):
+            name = self.add("Transpose", name, perm=list(perm))
+        turned = tuple(narrow[axis] for axis in perm)
+        return name if turned == tuple(shape) else self.add("Reshape", name, self.integers(shape))
 
     def _converted(self, x: Any, dtype: Any) -> Any:
         if not hasattr(x, "dtype"):
@@ -146,7 +166,7 @@ class Writer:
             self._alive.append(array)  # so that no other array gets its identity
             name = named or ""
             if named is None or named in self.constants:
-                name = f"{named or 'constant'}.{len(self.constants)}"
+                name = self.free(f"{named or 'constant'}.{len(self.constants)}")
             self.constants[name] = array
             self._taken[key] = name
         return self._taken[key]
@@ -157,7 +177,9 @@ class Writer:
             return self.add("Transpose", self.values[x.number], perm=list(axes))
         if isinstance(x, Repeated):
             return self.add("Transpose", self.tensor(x), perm=list(axes))
-        return self.constant(self.xp.permute_dims(x, tuple(axes)), x)
+        turned = self.xp.permute_dims(x, tuple(axes))
+        parameter = None if id(x) in self._names else self._rearranged(turned)
+        return self.constant(turned, x) if parameter is None else parameter
 
     def number(self, x: float, dtype: Any) -> str:
         """A constant without axes."""
@@ -215,6 +237,23 @@ class Writer:
             elif not open_ones:
                 shape = [0 if i in same else n for i, n in enumerate(shape)]
         return self.add("Reshape", name, self.vector(shape), allowzero=1 if 0 in shape and not growing else None)
+
+
+def without_ones(shape: Sequence[int]) -> tuple[int, ...]:
+    """The shape without the axes of one position."""
+    return tuple(n for n in shape if n != 1)
+
+
+def rearrangement(xp: Any, x: Any, y: Any) -> tuple[int, ...] | None:
+    """The order of the axes of `x` in `y`, both without axes of one position; None if `y` has other numbers."""
+    narrow, wanted = without_ones(x.shape), without_ones(y.shape)
+    if sorted(narrow) != sorted(wanted):
+        return None
+    x, y = xp.reshape(x, narrow), xp.reshape(y, wanted)
+    for perm in itertools.permutations(range(len(narrow))):
+        if tuple(narrow[axis] for axis in perm) == wanted and bool(xp.all(xp.permute_dims(x, perm) == y)):
+            return perm
+    return None
 
 
 def code(dtype: Any) -> int:
