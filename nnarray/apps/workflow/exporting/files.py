@@ -52,12 +52,12 @@ def _notes(inputs: Inputs) -> dict[str, str]:
 
 
 def _of_rows(inputs: Rows, dtype: str, unknown: Unknown) -> Shell:
-    preparation, words = inputs.preparation, inputs.text.words if inputs.text.missing else ()
+    preparation = inputs.preparation
     columns.refuse_hashed(preparation.columns)
     ports = columns.ports(preparation.columns)
 
     def before(w: Writer) -> str:
-        return columns.prepared(w, preparation, [word for word in words if word], dtype, unknown)
+        return columns.prepared(w, preparation, inputs.text, dtype, unknown)
 
     def after(w: Writer, outputs: str) -> Mapping[Port, str]:
         target: Any = preparation.target
@@ -102,8 +102,9 @@ def _made(inputs: Inputs, unknown: Unknown) -> tuple[dict[str, Any], Iterator[Pa
     if isinstance(inputs, Images):
         pixels = examples.images(inputs.input_shape)
         return {IMAGE: pixels}, inputs.parts_of(list(pixels), host, "float64")
-    made = examples.rows(inputs.preparation.columns, unknown=unknown == "ignore")
-    parts = inputs.parts_of([examples.table_of_rows(made)], host, "float64", unknown=unknown)
+    made = examples.rows(inputs.preparation.columns, inputs.text, unknown=unknown == "ignore")
+    table = examples.table_of_rows(made, inputs.preparation.columns, inputs.text)
+    parts = inputs.parts_of([table], host, "float64", unknown=unknown)
     return {name: each[:, None] for name, each in made.items()}, parts
 
 
