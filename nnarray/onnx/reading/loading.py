@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
@@ -48,6 +49,15 @@ def imported(content: Content, shape: Any, output: str | None, fixed: Mapping[st
     layer = OnnxGraph(_without(graph, weights), content.versions, weights, chosen.name, main)
     params = {each.name: constants[each.name].values for each in weights}
     return Imported(layer, _shape(graph, shape), nested(params, layer.paths))
+
+
+def classes_of(notes: Mapping[str, str]) -> list[str] | None:
+    """The names of the classes in the notes of a file, as `to_onnx` writes them; None if there are none."""
+    try:
+        found = json.loads(notes.get("classes", ""))
+    except (ValueError, RecursionError):  # the notes of another program
+        return None
+    return found if isinstance(found, list) and all(isinstance(name, str) for name in found) else None
 
 
 def _is_finite(tensor: Tensor) -> bool:
