@@ -338,12 +338,22 @@ def test_labels_are_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         pipeline.to_onnx(tmp_path / "m.onnx")
 
 
-def test_made_rows_have_missing_and_unknown_entries(tmp_path: Path) -> None:
+@pytest.mark.parametrize("batch", [1, 700])
+def test_a_fixed_number_of_rows_is_compared_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batch: int) -> None:
     pipeline = trained(tmp_path, table(), "kind")
+    pipeline.to_onnx(tmp_path / "right.onnx", batch=batch)
+    real = columns.spellings
+    monkeypatch.setattr(columns, "spellings", lambda *given: dict.fromkeys(real(*given), 0))
+    with pytest.raises(ValueError, match="the file was not written: as ONNX Runtime computes it"):
+        pipeline.to_onnx(tmp_path / "wrong.onnx", batch=batch)
+
+
+def test_made_rows_have_missing_and_unknown_entries(tmp_path: Path) -> None:
+    pipeline = trained(tmp_path, table(), "kind", "--categories", "code")
     made = examples.rows(pipeline.inputs.preparation.columns, TextFormat(), unknown=True)  # type: ignore[union-attr]
     assert {examples.UNKNOWN, "red", "dark blüe", "1 2"} == {*made["colour"]} - {*MISSING}
-    assert {"", "NA", "None"} <= {*made["colour"]}
-    assert {"10", "+10", "2e1"} <= {*made["code"]}
+    assert {*MISSING} <= {*made["colour"]}
+    assert {*spellings(["10", "20", "30"], TextFormat())} <= {*made["code"]}
     assert np.isnan(made["two words"]).any()
     assert "" in made["day"]
 

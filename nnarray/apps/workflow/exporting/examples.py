@@ -13,20 +13,21 @@ from nnarray.tables.columns import CategoryColumn, Column, NumberColumn, SkewedC
 from nnarray.tables.dates import DateColumn
 from nnarray.tables.text_format import TextFormat, as_meant
 
-LEAST, IMAGES = 50, 4
-"""The numbers of rows and of images."""
+LEAST, MOST, IMAGES = 200, 2_000, 4
+"""The numbers of rows, the latter for all spellings of categories, and of images."""
 UNKNOWN = "a category of no row"
 STEP = 9
 """Each so many rows, an entry is missing or unknown."""
 
 
-def rows(columns: Sequence[Column], text: TextFormat, *, unknown: bool) -> dict[str, Any]:
-    """Entries by column, shape (N,), as the file takes them. With `unknown`, some are new.
+def rows(columns: Sequence[Column], text: TextFormat, *, unknown: bool, least: int = 1) -> dict[str, Any]:
+    """Entries by column, shape (N,) with N >= `least`, as the file takes them. With `unknown`, some are new.
 
-    Missing are nan, "" and the words for a missing entry; categories come in all their spellings.
+    Missing are nan, "" and the words for a missing entry. Few categories come in all their spellings, many in some.
     """
-    sizes = [len(column.categories) for column in columns if isinstance(column, CategoryColumn)]
-    count = max(LEAST, *(2 * size for size in sizes)) if sizes else LEAST
+    named = [column for column in columns if isinstance(column, CategoryColumn)]
+    spelled = [2 * len(column.categories) * max(map(len, _forms(column, text))) for column in named]
+    count = max(least, LEAST, *(2 * len(column.categories) for column in named), *(min(MOST, n) for n in spelled))
     rng = np.random.default_rng(0)
     made = {column.name: _entries(column, i, count, rng, text) for i, column in enumerate(columns)}
     for i, column in enumerate(columns):
@@ -42,9 +43,9 @@ def table_of_rows(made: dict[str, Any], columns: Sequence[Column], text: TextFor
     return as_meant(arrow().table(cells), text, 0)
 
 
-def images(shape: tuple[int, ...]) -> np.ndarray:
-    """Some images as bytes."""
-    return np.random.default_rng(0).integers(0, 256, (IMAGES, *shape), dtype=np.uint8)
+def images(shape: tuple[int, ...], least: int = 1) -> np.ndarray:
+    """Some images as bytes, at least so many."""
+    return np.random.default_rng(0).integers(0, 256, (max(least, IMAGES), *shape), dtype=np.uint8)
 
 
 def _names(column: Column, text: TextFormat) -> list[str]:
@@ -70,12 +71,17 @@ def _entries(column: Column, i: int, count: int, rng: np.random.Generator, form:
     return text
 
 
-def _spelled(column: CategoryColumn, count: int, rng: np.random.Generator, text: TextFormat) -> Any:
-    """Each category at least once in each round, every time in another spelling."""
+def _forms(column: CategoryColumn, text: TextFormat) -> list[list[str]]:
+    """The spellings of each category."""
     forms: list[list[str]] = [[] for _ in column.categories]
     for form, k in spellings(column.categories, text).items():
         forms[k].append(form)
-    drawn, size = rng.permutation(count), len(forms)
+    return [each or [""] for each in forms]
+
+
+def _spelled(column: CategoryColumn, count: int, rng: np.random.Generator, text: TextFormat) -> Any:
+    """Each category once in each round, every time in another spelling."""
+    forms, drawn, size = _forms(column, text), rng.permutation(count), len(column.categories)
     return np.asarray([forms[k % size][k // size % len(forms[k % size])] for k in drawn.tolist()], dtype=object)
 
 
