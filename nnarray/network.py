@@ -176,7 +176,8 @@ def load_onnx(
     Returns
     -------
     Model
-        Its network is one layer, which is the graph; its `metadata["onnx"]` are the notes in the file.
+        Its network is one layer, which is the graph; its `metadata["onnx"]` are the notes in the file, and
+        `metadata["classes"]` the names of the classes, if the notes have them as `to_onnx` writes them.
 
     Raises
     ------
@@ -209,6 +210,8 @@ def load_onnx(
         raise ValueError(f"{str(path)!r} cannot be loaded: {str(error).rstrip('.')}.") from error
     if content.notes:
         model.metadata["onnx"] = dict(content.notes)
+    if output in (None, content.graph.outputs[0].name) and (classes := loading.classes_of(content.notes)):
+        model.metadata["classes"] = classes
     return model
 
 

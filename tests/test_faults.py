@@ -871,6 +871,11 @@ ONNX: dict[str, Case] = {
     "an array that is too large": onnx_file(
         lambda g, s: s.of_nodes(g.node("Expand", ["x", "s"], ["y"]), s=np.asarray([2**40, 1, 1]))
     ),
+    "a window larger than its input": onnx_file(
+        lambda g, _: g.model(
+            [g.node("MaxPool", ["x"], ["y"], kernel_shape=[3, 3])], [g.value("x", ["n", 1, 2, 2])], [g.value("y")]
+        )
+    ),
     "a graph whose shapes are open": onnx_file(lambda g, _: relu_of(g, ["n", "t", 3])),
     "an input without a batch axis": onnx_file(
         lambda g, _: g.model([g.node("Relu", ["s"], ["y"])], [g.value("s", [])], [g.value("y", [])])

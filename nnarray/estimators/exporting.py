@@ -47,10 +47,10 @@ class Exports:
         """Write the estimator as an ONNX file, for programs in other languages.
 
         The input is "X", shape (N, features), in the dtype of the model: float64 if X was so in `fit`, unless `dtype`
-        is another. A classifier gives "label", shape (N,), with the type of its classes (text, integers or others), and
-        "probabilities", shape (N, K), also for two classes; with several labels per example, "label" is 0 and 1, shape
-        (N, K). A regressor gives "value", shape (N, outputs). The notes of the file have the classes, and the names of
-        the features if there are any.
+        is another; float32 for float16 and bfloat16. A classifier gives "label", shape (N,), with the type of its
+        classes (text, integers or others), and "probabilities", shape (N, K), also for two classes; with several labels
+        per example, "label" is 0 and 1, shape (N, K). A regressor gives "value", shape (N, outputs). The notes of the
+        file have the classes, and the names of the features if there are any.
 
         Parameters
         ----------
@@ -89,8 +89,9 @@ class Exports:
         ['label', 'probabilities']
         """
         check_is_fitted(self)
-        model = self.model_.of_values().to(host_backend())
-        dtype = dtype_name(model.theta.dtype)
+        own = dtype_name(self.model_.theta.dtype)
+        dtype = own if own == "float64" else "float32"  # few programs compute in 16 bits
+        model = self.model_.of_values().to(host_backend(), dtype=dtype)
         file = named_file(path, dtype)
         batch = None if batch is None else integer(batch, "batch", 1, usual=1)
         is_checked = switch(check, "check")

@@ -64,6 +64,15 @@ def without_dictionary(column: Any) -> Any:
     return column.cast(column.type.value_type) if arrow().types.is_dictionary(column.type) else column
 
 
+def without_kind(column: Any) -> Any:
+    """The column itself; nulls of no type if all entries are missing, which are missing numbers, dates and names."""
+    pa = arrow()
+    nothing = column.null_count == len(column)
+    if not nothing and pa.types.is_floating(column.type) and ((first := column[0].as_py()) is None or first != first):
+        nothing = bool(pa.compute.all(pa.compute.is_nan(column)).as_py())  # of nan, as frames have them
+    return pa.chunked_array([pa.nulls(len(column))]) if nothing else column
+
+
 def parsed(column: Any) -> np.ndarray | None:
     """The entries as float64, with NaN for missing ones; None if a text is not a number."""
     pa = arrow()

@@ -18,6 +18,7 @@ from nnarray.tables.cells import (
     listed,
     present,
     refuse_kinds,
+    without_kind,
 )
 from nnarray.tables.columns import COLUMN_KINDS, Column, fit_columns
 from nnarray.tables.kinds import numbers_in
@@ -232,7 +233,7 @@ class Preparation:
         start, odd = 0, dict[str, Masks]()
         for column in self.columns if table.num_rows else ():
             block = inputs[:, start : start + len(column.features)]
-            if masks := column.write(block, table.column(column.name), rows, unknown == "ignore"):
+            if masks := column.write(block, without_kind(table.column(column.name)), rows, unknown == "ignore"):
                 odd[column.name] = masks
             start += len(column.features)
         return inputs, odd

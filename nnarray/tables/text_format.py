@@ -27,6 +27,7 @@ Other spellings, such as Null and na, may be names: they are missing among numbe
 
 BLANKS = " \u00a0\u202f"  # the last two are non-breaking
 NUMBER = r"\A[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?\z"
+GROUPED = r"\A\s*[+-]?[0-9]{1,3}(\.[0-9]{3})+\s*\z"
 INTEGER = r"\A[+-]?[0-9]{1,1000}\z"
 
 
@@ -182,18 +183,23 @@ def iso_date(entry: str, form: str) -> str:
     return moment.isoformat() if re.search("%[HIMSfXcp]", form) else moment.date().isoformat()
 
 
+def doubtful(column: Any, text: TextFormat) -> Any:
+    """Which entries may have points between thousands, though the format does not say so."""
+    if text.decimal != "," or text.thousands == ".":
+        return arrow().compute.invert(arrow().compute.true_unless_null(column))
+    return arrow().compute.match_substring_regex(column, GROUPED)
+
+
 def _plain_numbers(column: Any, text: TextFormat, name: str, start: int) -> Any:
     """Numbers in the standard format: no separator of thousands, and a point as the decimal mark."""
     compute = arrow().compute
-    grouped = r"\A\s*[+-]?[0-9]{1,3}(\.[0-9]{3})+\s*\z"
-    if text.decimal == "," and text.thousands != ".":
-        doubtful = compute.match_substring_regex(column, grouped)
-        if compute.any(doubtful).as_py():
-            i = compute.index(doubtful, True).as_py()
-            raise ValueError(
-                f"row {start + i + 1}, column {name!r}: {column[i].as_py()!r} has a point, but the decimal mark is "
-                f"a comma. If points separate thousands: --thousands '.', or TextFormat(thousands='.')."
-            )
+    unclear = doubtful(column, text)
+    if compute.any(unclear).as_py():
+        i = compute.index(unclear, True).as_py()
+        raise ValueError(
+            f"row {start + i + 1}, column {name!r}: {column[i].as_py()!r} has a point, but the decimal mark is "
+            f"a comma. If points separate thousands: --thousands '.', or TextFormat(thousands='.')."
+        )
     blank = text.thousands in tuple(BLANKS)  # any kind of blank
     between, before = f"[{BLANKS}]" if blank else re.escape(text.thousands), re.escape(text.decimal)
     whole = rf"[0-9]{{1,3}}({between}[0-9]{{3}})+|[0-9]+" if text.thousands else "[0-9]+"

@@ -15,8 +15,10 @@ from typer.testing import CliRunner
 
 import nnarray as nn
 from nnarray.apps.workflow.exporting import columns, examples, files
+from nnarray.apps.workflow.exporting.spellings import spellings
 from nnarray.cli import app
 from nnarray.onnx.writing import checking
+from nnarray.tables.text_format import MISSING, TextFormat
 
 onnx = pytest.importorskip("onnx")
 runtime = pytest.importorskip("onnxruntime")
@@ -159,25 +161,84 @@ def test_a_fixed_number_of_rows(tmp_path: Path) -> None:
 
 
 def test_other_spellings_of_a_category() -> None:
-    assert columns.spellings(["10", "2.5", "red"]) == {
-        **{"10": 0, "10.0": 0, "10.": 0, "+10": 0},
-        **{"2.5": 1, "+2.5": 1, "red": 2},
+    known = spellings(["10", "2.5", "red"], TextFormat())
+    ten = {*("10", "10.", "10.0", "10.00"), *("1e1", "1e+1", "1e+01", "1E1", "1E+1", "1E+01")}
+    assert {form for form, k in known.items() if k == 0} == ten | {
+        f"+{form}" for form in ten if "1e" not in form.lower()
     }
-    truth = columns.spellings(["false", "true"])
-    assert {"true": 1, "True": 1, "TRUE": 1, "1": 1, "false": 0, "False": 0, "0": 0}.items() <= truth.items()
+    assert {"2.5", "+2.50", "2.500", "2.5e0"} <= {form for form, k in known.items() if k == 1}
+    assert [form for form, k in known.items() if k == 2] == ["red"]
+    truth = spellings(["false", "true"], TextFormat())
+    assert {
+        "true": 1,
+        "tRUE": 1,
+        "TRUE": 1,
+        "1": 1,
+        "1.0": 1,
+        "false": 0,
+        "False": 0,
+        "0.00": 0,
+    }.items() <= truth.items()
+    assert "1" not in spellings(["true", "perhaps"], TextFormat())
 
 
-def test_words_for_a_missing_category(tmp_path: Path) -> None:
-    frame = table()
-    frame["colour"] = frame["colour"].fillna("?")
-    frame.to_csv(tmp_path / "t.csv", index=False)
-    call(
-        *("train", tmp_path / "t.csv", "--target", "kind", "--missing", "?", "--out", tmp_path / "m.safetensors"),
-        *USUAL,
-    )
-    pipeline = nn.load_pipeline(tmp_path / "m.safetensors", backend="numpy")
-    pipeline.to_onnx(tmp_path / "m.onnx")
-    same(pipeline, tmp_path / "m.onnx", frame)
+@pytest.mark.parametrize(
+    ("decimal", "thousands", "forms"),
+    [
+        (",", ".", {"1,5": "1.5", "1.5": "1.5", "1.000": "1000", "1000": "1000", "1.000,0": "1000", "1,50": "1.5"}),
+        (",", "", {"1,5": "1.5", "1000": "1000", "1000,00": "1000"}),
+        (".", ",", {"1.5": "1.5", "1,000": "1000", "1,000.00": "1000"}),
+        (",", " ", {"1 000": "1000", "1\u00a0000": "1000", "1\u202f000,0": "1000"}),
+    ],
+)
+def test_categories_are_known_as_the_table_had_them(decimal: str, thousands: str, forms: dict[str, str]) -> None:
+    names = ["1.5", "1000", "1.234", "2026-11-29"]
+    known = spellings(names, TextFormat(decimal=decimal, thousands=thousands, dates="%d.%m.%Y"))
+    assert {form: names[known[form]] for form in forms} == forms
+    assert names[known["29.11.2026"]] == "2026-11-29"
+    assert ("1.234" in known) == (decimal == ".")  # a point is none of a decimal comma: the reader refuses it
+
+
+def test_a_file_knows_the_texts_of_its_table(tmp_path: Path) -> None:
+    """Words for a missing entry, numbers with a decimal comma, truth values: as `nnarray predict` of the same file."""
+    lines = [
+        f"{i % 7},{i % 10};{(['1.000', '2.000,5', '30'][i % 3])};{['red', 'dark blue', 'NA', ''][i % 4]};"
+        f"{['True', 'False'][i % 2]};{2010 + i % 9}-02-03;{'abc'[i % 3]}"
+        for i in range(ROWS)
+    ]
+    names = "length;code;colour;alive;day;kind"
+    (tmp_path / "t.csv").write_text("\n".join([names, *lines]))
+    form = ("--delimiter", ";", "--decimal", ",", "--thousands", ".", "--categories", "code,alive")
+    call("train", tmp_path / "t.csv", "--target", "kind", "--out", tmp_path / "m.safetensors", *form, *USUAL)
+    call("export", tmp_path / "m.safetensors")
+    codes = ("1.000", "1000,00", "2000,50", "30,0", "+30", "3e1", "40", "")
+    colours = ("red", "NA", "null", "None", "nan", "", "na", "Red")
+    rows = [
+        f"1,5;{code};{word};{truth};{day}"
+        for code, word, truth, day in zip(
+            codes,
+            colours,
+            ("true", "tRUE", "0", "1,0", "FALSE", "", "NULL", "1"),
+            ("2015-02-28", "NaN", "") * 3,
+            strict=False,
+        )
+    ]
+    for part in (rows, *([row] for row in rows)):  # alone, a column may be wholly empty
+        (tmp_path / "q.csv").write_text("\n".join([names.removesuffix(";kind"), *part]))
+        call(
+            "predict",
+            tmp_path / "m.safetensors",
+            tmp_path / "q.csv",
+            "--unknown",
+            "ignore",
+            "--out",
+            tmp_path / "a.csv",
+        )
+        wanted = pd.read_csv(tmp_path / "a.csv")
+        given = pd.DataFrame([row.split(";") for row in part], columns=names.split(";")[:-1]).assign(length=1.5)
+        for found in both(tmp_path / "m.onnx", given):
+            np.testing.assert_allclose(found["probabilities"], wanted.filter(like="p_"), rtol=0, atol=1e-5)
+            assert found["label"].tolist() == wanted["prediction"].tolist()
 
 
 # --- Dates -----------------------------------------------------------------------------------------------------------
@@ -190,6 +251,8 @@ FORMS = {
     "UTC": ("%Y-%m-%dT%H:%M:%S", "Z", "1111min"),
     "an offset": ("%Y-%m-%dT%H:%M", "-05:30", "1111min"),
     "hours of an offset": ("%Y-%m-%dT%H:%M", "+14", "1111min"),
+    "an offset without a colon": ("%Y-%m-%dT%H:%M:%S", "-0530", "1111min"),
+    "minutes of an offset": ("%Y-%m-%dT%H:%M", "+0015", "1111min"),
 }
 
 
@@ -215,6 +278,19 @@ def test_what_is_no_date_is_no_answer(tmp_path: Path, text: str) -> None:
     session.run(None, {"day": np.asarray([["2024-02-29"], [""]], dtype=object)})
     with pytest.raises(Exception, match="indices element out of data bounds"):
         session.run(None, {"day": np.asarray([["2024-02-29"], [text]], dtype=object)})
+
+
+@pytest.mark.parametrize("zone", ["+99:99", "+24:00", "+05:99", "+0599", "+5", ""])
+def test_a_zone_that_does_not_exist_is_no_answer(tmp_path: Path, zone: str) -> None:
+    frame = table()
+    days = [f"{day}T10:00+05:30" if isinstance(day, str) else None for day in frame["day"]]
+    pipeline = trained(tmp_path, pd.DataFrame({"day": days, "kind": frame["kind"]}), "kind")
+    pipeline.to_onnx(tmp_path / "m.onnx")
+    with pytest.raises(ValueError, match=r"is no date as those of the column are|has no time zone"):
+        pipeline.predict([{"day": f"2024-02-29T10:00{zone}"}])
+    session = runtime.InferenceSession(tmp_path / "m.onnx")
+    with pytest.raises(Exception, match="indices element out of data bounds"):
+        session.run(None, {"day": np.asarray([[f"2024-02-29T10:00{zone}"]], dtype=object)})
 
 
 # --- What is refused -------------------------------------------------------------------------------------------------
@@ -247,7 +323,7 @@ def test_a_difference_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         monkeypatch.setattr(checking, "_by_runtime", lambda data: None)
     pipeline.to_onnx(tmp_path / "right.onnx")
     real = columns.spellings
-    monkeypatch.setattr(columns, "spellings", lambda names: dict.fromkeys(real(names), 0))
+    monkeypatch.setattr(columns, "spellings", lambda *given: dict.fromkeys(real(*given), 0))
     with pytest.raises(ValueError, match=f"the file was not written: as {evaluator} computes it"):
         pipeline.to_onnx(tmp_path / "wrong.onnx")
     assert not (tmp_path / "wrong.onnx").exists()
@@ -262,10 +338,22 @@ def test_labels_are_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         pipeline.to_onnx(tmp_path / "m.onnx")
 
 
-def test_made_rows_have_missing_and_unknown_entries(tmp_path: Path) -> None:
+@pytest.mark.parametrize("batch", [1, 700])
+def test_a_fixed_number_of_rows_is_compared_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batch: int) -> None:
     pipeline = trained(tmp_path, table(), "kind")
-    made = examples.rows(pipeline.inputs.preparation.columns, unknown=True)  # type: ignore[union-attr]
-    assert {"", examples.UNKNOWN, "red", "dark blüe", "1 2"} == {*made["colour"]}
+    pipeline.to_onnx(tmp_path / "right.onnx", batch=batch)
+    real = columns.spellings
+    monkeypatch.setattr(columns, "spellings", lambda *given: dict.fromkeys(real(*given), 0))
+    with pytest.raises(ValueError, match="the file was not written: as ONNX Runtime computes it"):
+        pipeline.to_onnx(tmp_path / "wrong.onnx", batch=batch)
+
+
+def test_made_rows_have_missing_and_unknown_entries(tmp_path: Path) -> None:
+    pipeline = trained(tmp_path, table(), "kind", "--categories", "code")
+    made = examples.rows(pipeline.inputs.preparation.columns, TextFormat(), unknown=True)  # type: ignore[union-attr]
+    assert {examples.UNKNOWN, "red", "dark blüe", "1 2"} == {*made["colour"]} - {*MISSING}
+    assert {*MISSING} <= {*made["colour"]}
+    assert {*spellings(["10", "20", "30"], TextFormat())} <= {*made["code"]}
     assert np.isnan(made["two words"]).any()
     assert "" in made["day"]
 

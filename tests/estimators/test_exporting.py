@@ -74,6 +74,24 @@ def test_values(tmp_path: Path, targets: int, loss: str) -> None:
         np.testing.assert_allclose(found["value"], made.predict(X).reshape(60, targets), rtol=1e-12)
 
 
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_16_bits_are_written_as_float32(tmp_path: Path, dtype: str) -> None:
+    backend = "torch" if dtype == "bfloat16" else "numpy"
+    if backend == "torch":
+        pytest.importorskip("torch")
+    classifier = MLPClassifier(**SMALL, backend=backend, dtype=dtype).fit(X, TEXT[KIND])
+    classifier.to_onnx(tmp_path / "m.onnx")
+    x = X.astype("float32")
+    exact = classifier.model_.to("numpy", dtype="float32").predict(x)
+    p = np.exp(exact) / np.exp(exact).sum(axis=1, keepdims=True)
+    for found in answers(tmp_path / "m.onnx", x):
+        assert found["probabilities"].dtype == np.float32
+        np.testing.assert_allclose(found["probabilities"], p, rtol=0, atol=1e-6)
+    regressor = MLPRegressor(**SMALL, backend=backend, dtype=dtype).fit(X, X[:, 0])
+    regressor.to_onnx(tmp_path / "v.onnx")
+    assert answers(tmp_path / "v.onnx", x)[0]["value"].dtype == np.float32
+
+
 def test_networks_of_your_own(tmp_path: Path) -> None:
     images = np.random.default_rng(1).normal(size=(20, 4, 4, 1)).astype("float32")
     y = TEXT[np.arange(20) % 3]

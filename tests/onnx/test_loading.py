@@ -52,6 +52,40 @@ def _data(be: Any) -> Any:
     return be.asarray(x), be.asarray((x[:, 0] > 0).astype(np.int64))
 
 
+def test_names_of_classes_come_back(tmp_path: Path) -> None:
+    own = nn.Network(nn.Dense(2)).init((3,), seed=0, dtype="float32")
+    own.metadata["classes"] = ["cat", "チューリップ"]
+    own.to_onnx(tmp_path / "m.onnx")
+    loaded = nn.load_onnx(tmp_path / "m.onnx")
+    assert loaded.metadata["classes"] == ["cat", "チューリップ"]
+    loaded.to_onnx(tmp_path / "n.onnx")
+    assert nn.load_onnx(tmp_path / "n.onnx").metadata == loaded.metadata
+
+
+@pytest.mark.parametrize("note", ["", "cat, dog", "{}", '["cat", 1]', "null", "[" * 100_000])
+def test_notes_of_other_programs_are_no_classes(tmp_path: Path, note: str) -> None:
+    made = perceptron()
+    onnx.helper.set_model_props(made, {"classes": note})
+    loaded = nn.load_onnx(saved(tmp_path, made))
+    assert loaded.metadata == {"onnx": {"classes": note}}
+
+
+@pytest.mark.parametrize("op", ["MaxPool", "AveragePool", "LpPool", "Conv"])
+def test_a_window_that_does_not_fit_is_refused(tmp_path: Path, op: str) -> None:
+    weights = {"w": np.ones((1, 1, 3, 3), np.float32)} if op == "Conv" else {}
+    settings = {} if weights else {"kernel_shape": [3, 3], "strides": [2, 2]}
+    made = model(
+        [node(op, ["x", *weights], ["y"], **settings)],
+        [value("x", ["n", 1, "height", "width"])],
+        [value("y", ["n", 1, "rows", "columns"])],
+        weights,
+    )
+    program = nn.onnx.read(saved(tmp_path, made))
+    assert program(x=np.ones((1, 1, 3, 3), np.float32))["y"].shape == (1, 1, 1, 1)
+    with pytest.raises(ValueError, match=f"{op} 'y': a window that covers 3 x 3 positions does not fit .* size 2 x 4"):
+        program(x=np.ones((1, 1, 2, 4), np.float32))
+
+
 def test_the_gradient_follows_from_a_record(tmp_path: Path) -> None:
     loaded = nn.load_onnx(saved(tmp_path, perceptron()), dtype="float64")
     assert nn.testing.check_layer(loaded.network, (3,), backends=["numpy", "strict"]).pullback == "recorded"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import re
@@ -88,6 +89,34 @@ TYPED = {
     "dictionary": pa.array([7, 8, None, 7]).dictionary_encode(),
     "y": pa.array([1.5, 2.5, 3.5, 4.5]),
 }
+
+
+KINDS = ("string", "float64", "float16", "bool", "int64", "date32", "time64[us]")
+
+
+@pytest.mark.parametrize("entries", [*map(pa.type_for_alias, KINDS), "blank", "nan"])
+def test_a_column_of_any_kind_may_be_wholly_missing(entries):
+    days = [f"20{10 + i % 9}-01-0{1 + i % 7}" for i in range(40)]
+    words = [" ".join(pick) for pick in itertools.islice(itertools.permutations("abcdefg", 5), 40)]
+    columns = {
+        "number": np.arange(40.0) ** 1.5,
+        "colour": ["red", "blue"] * 20,
+        "day": days,
+        "alive": [True, False] * 20,
+    }
+    zoned = [f"{day}T10:00Z" for day in days]
+    table = pa.table({**columns, "moment": zoned, "note": words, "y": np.arange(40.0) ** 2})
+    prepared = Preparation.fit(table, "y")
+    assert {column.kind for column in prepared.columns} == {"number", "category", "date", "text"}
+    names = [column.name for column in prepared.columns]
+    none = {"blank": pa.array(["", " "]), "nan": pa.array([None, math.nan], from_pandas=False)}
+    empty = none[entries] if isinstance(entries, str) else pa.nulls(2, entries)
+    some = prepared.features(table.select(names).slice(0, 1))
+    nothing = {name: pa.array([None, None, table.column(name)[0].as_py()]) for name in names}
+    np.testing.assert_array_equal(
+        prepared.features(pa.table(dict.fromkeys(names, empty))), prepared.features(pa.table(nothing))[:2]
+    )
+    np.testing.assert_array_equal(prepared.features(pa.table(nothing))[2:], some)
 
 
 def test_typed_files_and_their_text_agree():

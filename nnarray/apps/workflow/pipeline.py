@@ -178,8 +178,8 @@ class Pipeline:
         """Write the network with the preparation of its data as an ONNX file, for programs in other languages.
 
         Each column of a table is an input with its name, shape (n, 1): numbers in float64, nan where one is missing;
-        categories and dates as text, "" where one is missing. Truth values are 1 and 0. Of images, the input is
-        "image": bytes of shape (n, height, width, 3), in the size of the training.
+        categories and dates as text, "" or a word such as NA where one is missing. Truth values are 1 and 0. Of images,
+        the input is "image": bytes of shape (n, height, width, 3), in the size of the training.
 
         Outputs: "label", shape (n,), and "probabilities", shape (n, K), in the order of `classes`; or "value", shape
         (n, t), in the units of the t targets. Where a column has the name of an output, that is "predicted NAME".

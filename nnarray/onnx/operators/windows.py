@@ -56,6 +56,11 @@ class Windows:
             count = (-(-free // s) if ceil else free // s) + 1
             if ceil and (count - 1) * s >= n + before:
                 count -= 1
+            if count < 1 and n:
+                raise ValueError(
+                    f"a window that covers {' x '.join(map(str, reach))} positions does not fit into an input of size "
+                    f"{' x '.join(map(str, shape))}. Pass a larger one"
+                )
             counts.append(max(count, 0))
         wide = [n + max(sum(each), 0) for n, each in zip(shape, sides, strict=True)]
         room(wide, max(FEW, GROWTH * math.prod(shape)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
@@ -61,6 +62,15 @@ def _is_mask(tensor: Tensor) -> bool:
     if not largest < FAR:
         return True
     return bool(largest >= MASKING and np.any(values == 0)) and len(np.unique(values)) <= FEW_NUMBERS
+
+
+def classes_of(notes: Mapping[str, str]) -> list[str] | None:
+    """The names of the classes in the notes of a file, as `to_onnx` writes them; None if there are none."""
+    try:
+        found = json.loads(notes.get("classes", ""))
+    except (ValueError, RecursionError):  # the notes of another program
+        return None
+    return found if isinstance(found, list) and all(isinstance(name, str) for name in found) else None
 
 
 def _with_fixed(graph: Graph, fixed: Mapping[str, Any]) -> Graph:

@@ -8,14 +8,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from nnarray.apps.workflow.exporting.dates import dates
+from nnarray.apps.workflow.exporting.spellings import missing_words, spellings
 from nnarray.onnx.writing.around import TEXT, Port, fails_where, inside, numbered
 from nnarray.onnx.writing.formulas import Real
 from nnarray.onnx.writing.writer import Writer
-from nnarray.tables.arrow import arrow
-from nnarray.tables.cells import TRUTH, positions
 from nnarray.tables.columns import Column, NumberColumn, SkewedColumn
 from nnarray.tables.dates import DateColumn
 from nnarray.tables.preparation import Preparation
+from nnarray.tables.text_format import TextFormat
 from nnarray.tables.words import TextColumn
 
 NUMBERS = "float64"
@@ -48,11 +48,11 @@ def ports(columns: Sequence[Column]) -> list[Port]:
     return [Port(each.name, NUMBERS if isinstance(each, NumberColumn) else TEXT, (1,)) for each in columns]
 
 
-def prepared(w: Writer, preparation: Preparation, words: Sequence[str], dtype: str, unknown: str) -> str:
+def prepared(w: Writer, preparation: Preparation, text: TextFormat, dtype: str, unknown: str) -> str:
     """The inputs of the network, shape (N, d), of the columns.
 
-    `words` are further ones for a missing entry. Of unknown categories, all inputs are 0 if `unknown` is "ignore"; else
-    the computation fails.
+    `text` says how numbers and missing entries are written. Of unknown categories, all inputs are 0 if `unknown` is
+    "ignore"; else the computation fails.
     """
     starts, start = list[int](), 0
     for column in preparation.columns:
@@ -64,9 +64,9 @@ def prepared(w: Writer, preparation: Preparation, words: Sequence[str], dtype: s
         if isinstance(column, NumberColumn):
             continue
         if isinstance(column, DateColumn):
-            made = dates(w, column, words, dtype)
+            made = dates(w, column, missing_words(text), dtype)
         else:
-            made = _categories(w, column, words, dtype, unknown)
+            made = _categories(w, column, text, dtype, unknown)
         blocks.append(Block(made, range(at, at + len(column.features))))
     order = [i for block in blocks for i in block.positions]
     whole = together(w, [block.array for block in blocks])
@@ -110,30 +110,13 @@ def _arsinh(u: Real) -> Real:
     return u.of("Sign") * (m.of("Log") + (a + (a * a + b * b).of("Sqrt")).of("Log"))
 
 
-def _categories(w: Writer, column: Any, words: Sequence[str], dtype: str, unknown: str) -> str:
+def _categories(w: Writer, column: Any, text: TextFormat, dtype: str, unknown: str) -> str:
     """1 where the text is a category, else 0; a missing one is one if any was missing in the training."""
     count = len(column.features)
-    numbers = dict.fromkeys(column.others, NONE) | spellings(column.categories)
-    numbers |= dict.fromkeys(["", *words], count - 1 if column.missing else NONE)
+    numbers = dict.fromkeys(spellings(column.others, text), NONE) | spellings(column.categories, text)
+    numbers |= dict.fromkeys(missing_words(text, list(numbers)), count - 1 if column.missing else NONE)
     index = numbered(w, inside(column.name), numbers, NONE if unknown == "ignore" else NEW)
     hot = w.cast(w.add("Equal", index, w.integers(range(count))), w.xp.dtype(dtype))
     if unknown == "ignore":
         return hot
     return w.add("Add", hot, fails_where(w, w.add("Equal", index, w.integers([NEW])), dtype))
-
-
-def spellings(categories: Sequence[str]) -> dict[str, int]:
-    """Texts that are one of the categories, with its number: 1.0 and +1 are 1, and True is true."""
-    found = {name: k for k, name in enumerate(categories)}
-    forms = [form for name in categories for form in _forms(name)]
-    numbers, _ = positions(arrow().chunked_array([forms], "string"), categories)
-    return {form: int(k) for form, k in zip(forms, numbers, strict=True) if k >= 0} | found
-
-
-def _forms(name: str) -> list[str]:
-    """Other ways to write a number or a truth value; which of them are the same category is asked later."""
-    whole = name.removesuffix(".0")
-    truth = [
-        form for word in sorted(TRUTH) for form in (word, word.capitalize(), word.upper(), str(int(word == "true")))
-    ]
-    return [name, whole, f"{whole}.0", f"{whole}.", f"+{whole}", *truth]

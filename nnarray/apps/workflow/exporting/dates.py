@@ -18,7 +18,9 @@ OPSET = 20
 """The first version of the operators that has those for texts."""
 CLOCK = r"[T ]([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9](\.[0-9]{1,9})?)?"
 DATE = r"[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])"
-OFFSET = r"(Z|[+-][0-9]{2}(:[0-9]{2})?)"
+OFFSET = r"(Z|[+-]([01][0-9]|2[0-3])(:?[0-5][0-9])?)"
+SHORT = r".*[+-][0-9]{4}"
+"""With a zone that has no colon, as in +0530."""
 LENGTHS = (0, 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 """Of the months, from the first one on."""
 BEFORE = 719_162.0
@@ -28,7 +30,7 @@ BEFORE = 719_162.0
 def dates(w: Writer, column: DateColumn, words: Sequence[str], dtype: str) -> str:
     """The inputs of the network, shape (N, 11 to 14). A text that is no date makes the computation fail.
 
-    `words` are further texts for a missing date. All is computed in float64, in days since 1970.
+    `words` are the texts for a missing date. All is computed in float64, in days since 1970.
     """
     return _Dates(w, column, words).inputs(dtype)
 
@@ -51,7 +53,7 @@ class _Dates:
         self.w, self.column = w, column
         one_more = w.add("Unsqueeze", texts(w, [""]), w.integers([0]))  # of no text, no part would be split off
         text = w.add("Concat", inside(column.name), one_more, axis=0)
-        self.missing = w.cast(numbered(w, text, dict.fromkeys(["", *words], 1), 0), w.xp.bool)
+        self.missing = w.cast(numbered(w, text, dict.fromkeys(words, 1), 0), w.xp.bool)
         self.text = w.add("Where", self.missing, texts(w, [""]), text)
 
     def inputs(self, dtype: str) -> str:
@@ -111,11 +113,18 @@ class _Dates:
         clock, _ = self._split(clock, "Z", 2)
         clock, east = self._split(clock, "+", 2)
         clock, west = self._split(clock, "-", 2)
-        return self._clock(clock) - self._clock(east) + self._clock(west)
+        return self._clock(clock) - self._offset(east) + self._offset(west)
 
     def _clock(self, text: str) -> Real:
         hours, minutes, seconds = self._numbers(text, ":", 3)
         return hours * 3600.0 + minutes * 60.0 + seconds
+
+    def _offset(self, text: str) -> Real:
+        """The seconds of 05:30, 0530 or 05."""
+        digits, _ = self._numbers(text, ":", 2)
+        short = digits + digits // 100.0 * (60.0 - 100.0)  # the minutes
+        joined = self.w.add("RegexFullMatch", self.text, pattern=SHORT)
+        return Real(self.w, self.w.add("Where", joined, (short * 60.0).name, self._clock(text).name))
 
     def _refused(self, month: Real, day: Real, leap: Real) -> Real:
         """0; the computation fails where the text is no date."""

@@ -52,12 +52,12 @@ def _notes(inputs: Inputs) -> dict[str, str]:
 
 
 def _of_rows(inputs: Rows, dtype: str, unknown: Unknown) -> Shell:
-    preparation, words = inputs.preparation, inputs.text.words if inputs.text.missing else ()
+    preparation = inputs.preparation
     columns.refuse_hashed(preparation.columns)
     ports = columns.ports(preparation.columns)
 
     def before(w: Writer) -> str:
-        return columns.prepared(w, preparation, [word for word in words if word], dtype, unknown)
+        return columns.prepared(w, preparation, inputs.text, dtype, unknown)
 
     def after(w: Writer, outputs: str) -> Mapping[Port, str]:
         target: Any = preparation.target
@@ -87,23 +87,24 @@ def _cases(
     model: Model, inputs: Inputs, unknown: Unknown, batch: int | None
 ) -> Iterator[tuple[dict[str, Any], Answers]]:
     """Made inputs of the file, and the answers of the pipeline: for a single example, and for several."""
-    made, parts = _made(inputs, unknown)
+    made, parts = _made(inputs, unknown, batch or 1)
     dtype = dtype_name(model.theta.dtype)
-    (part,) = parts
+    X = np.concatenate([np.asarray(part.X) for part in parts])
     count = len(next(iter(made.values())))
-    ends = [1, count] if batch is None else range(batch, count + 1, batch)
+    ends = [1, count] if batch is None else range(batch, count + 1, batch)[: examples.LEAST]
     for start, end in pairwise([0, *ends]):
-        outputs = steps.outputs_of(model, part.X[start:end])
+        outputs = steps.outputs_of(model, X[start:end])
         yield {name: each[start:end] for name, each in made.items()}, _answers(inputs, outputs, dtype)
 
 
-def _made(inputs: Inputs, unknown: Unknown) -> tuple[dict[str, Any], Iterator[Part]]:
+def _made(inputs: Inputs, unknown: Unknown, least: int) -> tuple[dict[str, Any], Iterator[Part]]:
     host = host_backend()
     if isinstance(inputs, Images):
-        pixels = examples.images(inputs.input_shape)
+        pixels = examples.images(inputs.input_shape, least)
         return {IMAGE: pixels}, inputs.parts_of(list(pixels), host, "float64")
-    made = examples.rows(inputs.preparation.columns, unknown=unknown == "ignore")
-    parts = inputs.parts_of([examples.table_of_rows(made)], host, "float64", unknown=unknown)
+    made = examples.rows(inputs.preparation.columns, inputs.text, unknown=unknown == "ignore", least=least)
+    table = examples.table_of_rows(made, inputs.preparation.columns, inputs.text)
+    parts = inputs.parts_of([table], host, "float64", unknown=unknown)
     return {name: each[:, None] for name, each in made.items()}, parts
 
 
