@@ -8,7 +8,7 @@ from itertools import zip_longest
 from typing import Any, NamedTuple
 
 from nnarray.functional.summary import Line, summary
-from nnarray.layers import Dropout, Embedding, Layer, TransformerBlock
+from nnarray.layers import Embedding, Layer, TransformerBlock
 from nnarray.layers.base import is_ours
 from nnarray.model import Model
 from nnarray.models.bert import bert
@@ -168,8 +168,9 @@ def settings_of(model: Model) -> dict[str, Any]:
     """
     whole = model.network.layers[0] if model.network.layers[0].named_layers else model.network  # pyright: ignore[reportAttributeAccessIssue]
     layers = dict(whole.named_layers)
-    block, tokens = layers.get("0"), layers.get("tokens")
-    if not isinstance(block, TransformerBlock) or not isinstance(tokens, Embedding):
+    block: Any = layers.get("0")
+    tokens: Any = layers.get("tokens")
+    if not hasattr(block, "order") or getattr(tokens, "family", "") != "embedding":
         raise ValueError(f"only networks of nn.models.gpt and nn.models.bert have published names; got {model!r}.")
     made = {"post": _as_bert, "pre": _as_llama if block.norm == "rms" else _as_gpt2}.get(block.order)
     settings = made(model, layers, tokens, block) if made else None
@@ -208,7 +209,7 @@ def _said(part: _Part | None) -> str:
 def _parts(network: Layer, shape: Shape) -> Iterator[_Part]:
     """All layers of a network, in their order, but those that compute only in a training."""
     for line in summary(network, shape, itemsize=1, frozen=frozenset(), depth=None).lines:
-        if not isinstance(line.layer, Dropout):
+        if line.layer.family != "dropout":
             yield _Part(line.name, {"class": _class(line.layer)} | _facts(line))
 
 
@@ -219,7 +220,7 @@ def _class(layer: Layer) -> str:
 
 def _facts(line: Line) -> dict[str, Any]:
     layer = line.layer
-    if type(layer) is TransformerBlock:  # the layers inside say all
+    if layer.named_layers and not hasattr(layer, "layers"):  # of a block: the layers inside say all
         return {}
     left_out = {*TRAINED, *BY_SHAPE, "layers", "names"}
     settings = {each.name: getattr(layer, each.name) for each in fields(layer) if each.name not in left_out}

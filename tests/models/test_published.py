@@ -342,10 +342,7 @@ def test_weights_that_do_not_fit(host: nn.Backend, tmp_path: Path) -> None:
             json.dumps(LLAMA | {"rope_parameters": {"rope_theta": 5e5}}),
             r"several values of rope_theta: 10000\.0, 500000\.0\. Keep that of these weights",
         ),
-        (
-            json.dumps(LLAMA | {"residual_multiplier": 0.2}),
-            "residual_multiplier=0.2 is not here; only one without it is",
-        ),
+        (json.dumps(LLAMA | {"residual_multiplier": 0.2}), "multiplier=0.2 is not here; only one without it is"),
         (json.dumps(LLAMA | {"sliding_window": 4096}), "sliding_window=4096 is not here"),
         (json.dumps(GPT2 | {"scale_attn_by_inverse_layer_idx": True}), "layer_idx=True is not here; only False is"),
         (json.dumps(BERT | {"position_embedding_type": "relative_key"}), "only 'absolute' is"),
