@@ -98,7 +98,7 @@ def _other(name: str, instead: str) -> NoReturn:
 
 def _refuse_of_stacks(function: Any, inputs: Any) -> None:
     """Raise TypeError for a function of matrices that takes other axes of arrays with more than two."""
-    instead = None if "linalg" in str(function.__module__) else OF_STACKS.get(function.__name__)
+    instead = None if "linalg" in str(getattr(function, "__module__", "")) else OF_STACKS.get(function.__name__)
     if instead and any(getattr(x, "ndim", 0) > 2 for x in inputs):
         _other(function.__name__, instead)
 
