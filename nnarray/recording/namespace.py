@@ -162,13 +162,13 @@ def record(space: Space, tape: Tape, rule: Callable[..., Any], arguments: tuple[
         xp, values = root, alike(root, values)
     else:
         xp = root.direct
-    y, pullbacks = rule(xp, *values, **settings)
+    y, back = rule(xp, *values, **settings)
     if tape.is_closed:
         tape.refuse()
     sources: list[Source] = []
-    together = pullbacks if callable(pullbacks) else None
+    together, pullbacks = (back, range(len(values))) if callable(back) else (None, back)
     for i, slot in places:
-        pullback = pullbacks[i] if together is None else i
+        pullback = pullbacks[i]
         if pullback is not None:
             x = values[i]
             sources.append((slot, x.shape, x.dtype, pullback))

@@ -142,7 +142,7 @@ def apart(x: Any) -> Any:
     """`x` for the user, who may write into it: `x` itself stays as it is."""
     if isinstance(x, Traced):
         return type(x)(x.value, x.tape, x.slot)
-    return x if library_of(x) is None else backends.apart(x)
+    return backends.apart(x) if library_of(x) is not None or hasattr(x, "__array_namespace__") else x
 
 
 def is_real(x: Any) -> bool:

@@ -96,6 +96,13 @@ def _other(name: str, instead: str) -> NoReturn:
     )
 
 
+def _refuse_of_stacks(function: Any, inputs: Any) -> None:
+    """Raise TypeError for a function of matrices that takes other axes of arrays with more than two."""
+    instead = None if "linalg" in str(getattr(function, "__module__", "")) else OF_STACKS.get(function.__name__)
+    if instead and any(getattr(x, "ndim", 0) > 2 for x in inputs):
+        _other(function.__name__, instead)
+
+
 def _writing(name: str) -> NoReturn:
     raise TypeError(
         f"{name} would write a recorded result into an array that does not record, as `y += x` does. Make a new array: "
@@ -268,27 +275,20 @@ class Traced:
         return self._named(function)(*inputs, **settings)
 
     def __array_function__(self, function: Any, types: Any, inputs: Any, settings: Any) -> Any:
-        self._refuse_of_stacks(function, inputs)
+        _refuse_of_stacks(function, inputs)
         return self._named(function)(*inputs, **settings)
 
     @classmethod
     def __torch_function__(cls, function: Any, types: Any, inputs: Any = (), settings: Any = None) -> Any:
-        name, is_method = function.__name__, hasattr(function, "__objclass__")
+        name = function.__name__
         if name == "__setitem__" or (name.endswith("_") and not name.startswith("__")):
             _writing(name)
         if name in OF_TENSORS:
             _other(name, OF_TENSORS[name])
-        if name == "where" and is_method:  # whose first argument is not the condition
+        if name == "where" and hasattr(function, "__objclass__"):  # the method's first argument is no condition
             _other(name, "xp.where(condition, x1, x2)")
-        cls._refuse_of_stacks(function, inputs)
+        _refuse_of_stacks(function, inputs)
         return cls._named(function)(*inputs, **(settings or {}))
-
-    @staticmethod
-    def _refuse_of_stacks(function: Any, inputs: Any) -> None:
-        """Raise TypeError for a function of matrices that takes other axes of arrays with more than two."""
-        name = function.__name__
-        if name in OF_STACKS and "linalg" not in str(function.__module__) and any(_ndim(x) > 2 for x in inputs):
-            _other(name, OF_STACKS[name])
 
     @classmethod
     def _named(cls, function: Any) -> Any:
@@ -322,10 +322,6 @@ class Traced:
 
     def to_device(self, device: Device, /, *, stream: Any = None) -> Any:
         return self.space.to_device(self, device)
-
-
-def _ndim(x: Any) -> int:
-    return getattr(x, "ndim", 0)
 
 
 def stripped(x: Any) -> Any:
