@@ -54,7 +54,8 @@ def det(xp: Namespace, a: Any) -> Any:
         if size == 3:
             cofactors = cross(xp, xp.roll(a, -1, axis=-2), xp.roll(a, -2, axis=-2))
         elif size == 2:
-            cofactors = xp.flip(a, axis=(-2, -1)) * (2 * xp.eye(2, dtype=a.dtype, device=device_of(a)) - 1)
+            signs = 2 * xp.eye(2, dtype=a.dtype, device=device_of(a)) - 1
+            cofactors = xp.multiply(xp.flip(a, axis=(-2, -1)), signs)
         else:
             cofactors = xp.ones_like(a)
         return g[..., None, None] * cofactors
@@ -104,7 +105,8 @@ def _turned(xp: Namespace, p: Any, w: Any) -> Any:
 
     There it is 0 if p is 0, as in a function of w alone.
     """
-    gap = w[..., None, :] - w[..., :, None] + _diagonal(xp, xp.ones_like(w))  # there the numerator is 0
+    ones = _diagonal(xp, xp.ones_like(w))  # there the numerator is 0
+    gap = xp.add(w[..., None, :] - w[..., :, None], ones)
     is_equal = gap == 0
     skew = (p - xp.matrix_transpose(p)) / xp.where(is_equal, xp.ones_like(gap), gap)
     return skew + xp.times(p, xp.where(is_equal, xp.full_like(gap, math.nan), xp.zeros_like(gap)))
@@ -112,7 +114,7 @@ def _turned(xp: Namespace, p: Any, w: Any) -> Any:
 
 def _diagonal(xp: Namespace, w: Any) -> Any:
     """The diagonal matrix with these entries."""
-    return w[..., None] * xp.eye(w.shape[-1], dtype=w.dtype, device=device_of(w))
+    return xp.multiply(w[..., None], xp.eye(w.shape[-1], dtype=w.dtype, device=device_of(w)))
 
 
 def thin_svd(xp: Namespace, a: Any) -> Any:
