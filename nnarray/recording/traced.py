@@ -9,30 +9,44 @@ from typing import Any, ClassVar, NoReturn
 from nnarray.backends import device_of
 from nnarray.typing import Device, DType, Namespace, Shape
 
-# Functions of the standard under the names by which libraries hand them on.
-ALSO = {
-    "absolute": "abs",
-    "arccos": "acos",
-    "arccosh": "acosh",
-    "arcsin": "asin",
-    "arcsinh": "asinh",
-    "arctan": "atan",
-    "arctan2": "atan2",
-    "arctanh": "atanh",
-    "concatenate": "concat",
-    "div": "divide",
+OPERATORS = {
+    "add": "add",
+    "and": "bitwise_and",
+    "floordiv": "floor_divide",
+    "lshift": "bitwise_left_shift",
+    "matmul": "matmul",
+    "mod": "remainder",
+    "mul": "multiply",
+    "or": "bitwise_or",
+    "pow": "pow",
+    "rshift": "bitwise_right_shift",
+    "sub": "subtract",
+    "truediv": "divide",
+    "xor": "bitwise_xor",
+}
+OTHERS = {
+    "abs": "abs",
     "eq": "equal",
     "ge": "greater_equal",
+    "getitem": "getitem",
     "gt": "greater",
+    "invert": "bitwise_invert",
     "le": "less_equal",
     "lt": "less",
-    "mul": "multiply",
     "ne": "not_equal",
-    "power": "pow",
-    "sub": "subtract",
-    "transpose": "permute_dims",
-    "true_divide": "divide",
+    "neg": "negative",
+    "pos": "positive",
 }
+
+# Functions of the standard under the names by which libraries hand them on.
+ALSO = dict(
+    pair.split("=")
+    for pair in str.split(
+        "absolute=abs arccos=acos arccosh=acosh arcsin=asin arcsinh=asinh arctan=atan arctan2=atan2 arctanh=atanh "
+        "concatenate=concat div=divide power=pow transpose=permute_dims true_divide=divide"
+    )
+)
+ALSO |= OPERATORS | OTHERS
 
 # What to write instead of usual functions that are not in the standard.
 INSTEAD = {
@@ -63,10 +77,7 @@ INSTEAD = {
 }
 
 # What to write instead of functions of arrays that have a name of the standard, but another meaning.
-OF_STACKS = {  # of the first two axes; those of the standard are of the last two
-    "diagonal": "xp.linalg.diagonal(x)",
-    "trace": "xp.linalg.trace(x)",
-}
+OF_STACKS = {name: f"xp.linalg.{name}(x)" for name in ("diagonal", "trace")}  # of the first, not the last two axes
 OF_TENSORS = {
     "cross": "xp.linalg.cross(x1, x2)",
     "equal": "xp.all(x1 == x2)",
@@ -108,36 +119,6 @@ def _writing(name: str) -> NoReturn:
         f"{name} would write a recorded result into an array that does not record, as `y += x` does. Make a new array: "
         f"y = y + x."
     )
-
-
-OPERATORS = {
-    "add": "add",
-    "and": "bitwise_and",
-    "floordiv": "floor_divide",
-    "lshift": "bitwise_left_shift",
-    "matmul": "matmul",
-    "mod": "remainder",
-    "mul": "multiply",
-    "or": "bitwise_or",
-    "pow": "pow",
-    "rshift": "bitwise_right_shift",
-    "sub": "subtract",
-    "truediv": "divide",
-    "xor": "bitwise_xor",
-}
-OTHERS = {
-    "abs": "abs",
-    "eq": "equal",
-    "ge": "greater_equal",
-    "getitem": "getitem",
-    "gt": "greater",
-    "invert": "bitwise_invert",
-    "le": "less_equal",
-    "lt": "less",
-    "ne": "not_equal",
-    "neg": "negative",
-    "pos": "positive",
-}
 
 
 def set_operators(kind: Any, space: Any) -> None:
