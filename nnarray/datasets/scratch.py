@@ -1,14 +1,12 @@
-"""Temporary files for data that do not fit into the memory, and files that are replaced as a whole.
+"""Temporary files for data that do not fit into the memory. They have no name, so that no partial file remains.
 
-Temporary files have no name, so that no partial file remains: such a file is deleted when it is no longer used, even if
-the process is killed.
+A file without a name is deleted when it is no longer used, even if the process is killed.
 """
 
 from __future__ import annotations
 
 import errno
 import os
-import secrets
 import tempfile
 from collections.abc import Generator
 from contextlib import ExitStack, contextmanager, suppress
@@ -53,36 +51,6 @@ def closed_at_errors(file: IO[bytes]) -> Generator[None]:
     except BaseException:
         with suppress(OSError):  # writes that failed on a full disk are repeated here, and fail again
             file.close()
-        raise
-
-
-@contextmanager
-def replaced(path: Path) -> Generator[IO[bytes]]:
-    """A new file beside `path`, which replaces it when all is written; after an error, `path` is as it was.
-
-    Who has the old file open or mapped still reads the old one. A link is kept, and its target is replaced.
-
-    Raises
-    ------
-    OSError
-        If the folder does not exist, may not be written to, or is full.
-    """
-    path = path.resolve()
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"there is no folder {str(path.parent)!r} to write {path.name!r} into; make it first.")
-    if path.is_dir():
-        raise IsADirectoryError(f"cannot write {str(path)!r}: it is a folder.")
-    part = path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")
-    try:
-        with part.open("xb") as file, closed_at_errors(file):
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        if path.exists():
-            part.chmod(path.stat().st_mode & 0o777)
-        part.replace(path)
-    except BaseException:
-        part.unlink(missing_ok=True)
         raise
 
 

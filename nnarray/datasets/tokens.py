@@ -9,10 +9,10 @@ from typing import IO, Any
 
 import numpy as np
 
-from nnarray import random
+from nnarray import files, random
 from nnarray.backends import host_backend, library_of
 from nnarray.checks import integer
-from nnarray.datasets.scratch import address_space, replaced
+from nnarray.datasets.scratch import address_space
 from nnarray.datasets.sources import Source
 from nnarray.datasets.streams import Stream
 from nnarray.random import Key
@@ -209,8 +209,12 @@ def tokenized(
     file = Path(out)
     if file.suffix != ".npy":
         raise ValueError(f"out must be the path of a .npy file; got {str(out)!r}.")
-    with replaced(file) as opened:
-        write_tokens(opened, tokens_in(path, tokenizer, encoding), tokens_dtype(tokenizer))
+
+    def write(part: Path) -> None:
+        with part.open("wb") as opened:
+            write_tokens(opened, tokens_in(path, tokenizer, encoding), tokens_dtype(tokenizer))
+
+    files.replace(file, write)
     with address_space(file.stat().st_size):
         return np.load(file, mmap_mode="r")
 
