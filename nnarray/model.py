@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Never, NoReturn
 
-from nnarray import files, kernels
+from nnarray import kernels
 from nnarray.arguments import Explained, explain_settings, explained, refuse_attribute
 from nnarray.backends import (
     Backend,
@@ -638,7 +638,7 @@ class Model(metaclass=Explained):
         host = self.of_values().to(host_backend())
         named = {name: each for name, each in self.metadata.items() if name in ("classes", "tokenizer")}
         notes = {name: json.dumps(each, ensure_ascii=False) for name, each in named.items()}
-        writing.write(file, writing.source_of(host, notes, dynamic_axes), batch, files.replace, is_checked=check)
+        writing.write(file, writing.source_of(host, notes, dynamic_axes), batch, is_checked=check)
 
     def state_dict(self) -> dict[str, Array]:
         """Copies of parameters and state by name, such as "0.weight", in the model's library.

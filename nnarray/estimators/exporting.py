@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 from sklearn.utils.validation import check_is_fitted
@@ -102,11 +101,7 @@ class Exports:
         data = around(contents(source, batch, is_checked=False), shell, notes, batch)
         if is_checked:
             refuse_other_answers(data, self._cases(model, source, batch), "the estimator")
-
-        def write(part: Path) -> None:
-            part.write_bytes(data)
-
-        files.replace(file, write)
+        files.replace_by(file, data)
 
     def _cases(self, model: Model, source: Source, batch: int | None) -> Iterator[tuple[dict[str, Any], Answers]]:
         for i, count in enumerate((1, 50) if batch is None else (batch, batch)):

@@ -234,11 +234,7 @@ class Pipeline:
         batch = None if batch is None else integer(batch, "batch", 1, usual=1)
         named(unknown, {"error": None, "ignore": None}, "choice of unknown")
         data = bytes_of(self.model, self.inputs, batch, unknown, is_checked=switch(check, "check"))
-
-        def write(part: Path) -> None:
-            part.write_bytes(data)
-
-        files.replace(file, write)
+        files.replace_by(file, data)
 
     def __repr__(self) -> str:
         takes = f"{len(self.columns)} columns" if self.columns else "images"

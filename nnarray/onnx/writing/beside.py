@@ -6,10 +6,10 @@ import hashlib
 import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
-Replace: TypeAlias = Callable[[Path, Callable[[Path], None]], None]
-"""It lets a function fill a new file, and puts it in the place of an old one as a whole."""
+from nnarray import files
+
 LARGEST = 2**31 - 2**24
 """So many bytes of constants lie in the file of the model; the rest of a message is smaller than the difference."""
 SMALLEST = 1024
@@ -42,9 +42,7 @@ def _pieces(constants: Mapping[str, Any]) -> Iterator[bytes]:
         yield b"\0" * (-_size(array) % ALIGNED)
 
 
-def replace_both(
-    path: Path, constants: Mapping[str, Any], model: Callable[[Mapping[str, Place], Path], None], replace: Replace
-) -> None:
+def replace_both(path: Path, constants: Mapping[str, Any], model: Callable[[Mapping[str, Place], Path], None]) -> None:
     """Write both files. A reader finds the old pair or the new one, whenever it comes and whatever happens.
 
     The name of the second file follows from its contents, so that it never replaces the one that the old model reads.
@@ -57,8 +55,6 @@ def replace_both(
     constants : mapping of str to array
     model : callable
         `model(places, part)` writes the model into the file `part`, with the places of the constants that lie outside.
-    replace : callable
-        As `files.replace` of `nnarray.persistence`.
 
     Raises
     ------
@@ -74,8 +70,8 @@ def replace_both(
     other = path.with_name(name)
     is_new = not other.exists()
     try:
-        replace(other, lambda part: _fill(part, outside))
-        replace(path, lambda part: model(_places(name, outside), part))
+        files.replace(other, lambda part: _fill(part, outside))
+        files.replace(path, lambda part: model(_places(name, outside), part))
     except BaseException:
         if is_new:
             other.unlink(missing_ok=True)

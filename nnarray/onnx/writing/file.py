@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any
 
+from nnarray import files
 from nnarray.kernels.compilation import quiet
 from nnarray.names import shown
 from nnarray.onnx.writing import beside, elementwise, images, indexing, linear, recurrent, reductions, shapes
@@ -48,7 +48,7 @@ def source_of(model: Any, notes: dict[str, str], dynamic_axes: Any = None) -> So
 
 
 @quiet  # the random inputs need not be such that each function is defined there
-def write(file: Path, source: Source, batch: int | None, replace: beside.Replace, *, is_checked: bool) -> None:
+def write(file: Path, source: Source, batch: int | None, *, is_checked: bool) -> None:
     """Write a file that computes what the network computes; above 2 GiB, with its constants in a second one.
 
     Raises
@@ -64,7 +64,7 @@ def write(file: Path, source: Source, batch: int | None, replace: beside.Replace
     content = content_of(source, batch)
     if not beside.is_needed(content.constants):
         data = _bytes(content, source, batch, is_checked=is_checked)
-        replace(file, partial(_put, data))
+        files.replace_by(file, data)
         beside.sweep(file)
         return
 
@@ -74,11 +74,7 @@ def write(file: Path, source: Source, batch: int | None, replace: beside.Replace
         if is_checked:
             check(part, source, batch)
 
-    beside.replace_both(file, content.constants, model, replace)
-
-
-def _put(data: bytes, part: Path) -> None:
-    part.write_bytes(data)
+    beside.replace_both(file, content.constants, model)
 
 
 def contents(source: Source, batch: int | None, *, is_checked: bool) -> bytes:
