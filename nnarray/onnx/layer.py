@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Any
@@ -14,7 +14,7 @@ from nnarray.layers.recorded import RecordedPullback
 from nnarray.onnx import plan
 from nnarray.onnx.graph import FLOATS, Graph, Value, rebuilt
 from nnarray.onnx.lowering import Lowered
-from nnarray.onnx.operators.common import FEW, MOST, Place, nearest, room
+from nnarray.onnx.operators.common import FEW, MOST, DependsOnValues, Place, nearest, room
 from nnarray.onnx.outline import outline
 from nnarray.onnx.plan import DEVICE, Memory, Plan
 from nnarray.onnx.reading.checks import check
@@ -178,17 +178,17 @@ class OnnxGraph(Layer):
         if not self.weights:
             return engine.any_layer(lambda x: self._computed({}, x, None))
         lowered = Lowered(self.plan, flattened(params, self.paths), engine, self.main)
-        return engine.any_layer(lambda x: lowered({value.name: x}))
+        return engine.any_layer(lambda x: self._whole(lambda: lowered({value.name: x}), x))
 
     def forward(self, params: Tree, x: Any, ctx: Context) -> Out:
         """The output of the graph."""
         key = ctx.key if ctx.root is not None else None
         if not ctx.keep or any(isinstance(each, Traced) for each in (*arrays_in(params), *arrays_in(x))):
-            return Out(self._computed(params, x, key))
+            return Out(self._whole(lambda: self._computed(params, x, key), x))
         reals = mapped(lambda each: each if is_real(each) else None, x)
 
         def of_reals(params: Tree, reals: Any) -> Any:
-            return self._computed(params, _joined(x, reals), key)
+            return self._whole(lambda: self._computed(params, _joined(x, reals), key), x)
 
         recorded = Recorded(of_reals, (params, reals), (0, 1) if ctx.input_gradient else (0,), has_aux=False)
 
@@ -197,6 +197,30 @@ class OnnxGraph(Layer):
             return dx[0] if dx else None, gradients
 
         return Out(recorded.value(recorded.y), RecordedPullback(pullback))
+
+    def _whole(self, compute: Callable[[], Any], x: Any) -> Any:
+        """What it computes, if there is an output for each example.
+
+        Raises
+        ------
+        ValueError
+            If not: often, the file has a batch size written into it, as in Reshape to (1, 144).
+        """
+        count = next(arrays_in(x)).shape[0]
+        declared = next((value.shape[0] for value in self.graph.inputs if value.shape), None)
+        other = isinstance(declared, int) and declared != count
+        remedy = f"The file was written for a batch of {declared}: write it with a dynamic batch, or predict with "
+        remedy = f" {remedy}batch_size={declared}." if other else ""
+        try:
+            y = compute()
+        except ValueError as error:
+            if not other or isinstance(error, DependsOnValues):
+                raise
+            raise ValueError(f"{error}{remedy}") from error
+        if not y.shape or y.shape[0] != count:
+            shape = tuple(y.shape)
+            raise ValueError(f"the output {self.output!r} has shape {shape} for a batch of {count}.{remedy}")
+        return y
 
     def _computed(self, params: Tree, x: Any, key: Key | None, *, most: int = MOST) -> Any:
         weights = flattened(params, self.paths)

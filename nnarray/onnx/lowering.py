@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 from nnarray.backends import backend_of, dtype_name, namespace
@@ -15,8 +16,9 @@ from nnarray.kernels.functions import FUNCTIONS, Function
 from nnarray.kernels.standard.windows import Window
 from nnarray.onnx.operators.activations import KERNELS
 from nnarray.onnx.operators.common import Place
+from nnarray.onnx.operators.convolution import refuse_channels
 from nnarray.onnx.operators.windows import Windows
-from nnarray.onnx.plan import DEVICE, FIXED, Memory, Plan, Step
+from nnarray.onnx.plan import DEVICE, FIXED, Memory, Plan, Step, failed
 
 LAST, FIRST = (0, 2, 3, 1), (0, 3, 1, 2)
 IDENTITY = "identity"
@@ -33,8 +35,9 @@ Action = Callable[[Values], None]
 class Parts(NamedTuple):
     """A stage whose outputs may be written into some channels of an array: what it reads, its window, its channels."""
 
+    step: Step
     stage: Any
-    source: int
+    takes: Callable[[int], None]  # raises if it does not take so many channels
     window: Callable[[Any], Window]
     channels: Callable[[Any], int]
 
@@ -150,7 +153,10 @@ class Lowered:
         self.is_last.add(to)
 
         def action(values: Values) -> None:
-            values[to] = values[source] * factor + shift
+            x = values[source]
+            if x.shape[3] != factor.shape[0]:
+                raise failed(step, f"{x.shape[3]} channels do not fit statistics of {factor.shape[0]}")
+            values[to] = x * factor + shift
 
         return action
 
@@ -171,6 +177,8 @@ class Lowered:
         if step.settings.get("training_mode") or any(each is None for each in numbers):
             return None
         scale, bias, mean, variance = numbers
+        if len({tuple(each.shape) for each in numbers}) > 1:
+            return None  # the operator says so
         factor = scale / namespace(scale).sqrt(variance + step.settings.get("epsilon", 1e-5))
         return factor, bias - mean * factor
 
@@ -193,10 +201,12 @@ class Lowered:
         numbers = [self._value(slot) for slot in step.inputs[1:]]
         if any(each is None for each in numbers) or numbers[0].ndim != 4:
             return None
-        weight, bias, source, to = numbers[0], numbers[1] if len(numbers) > 1 else None, step.inputs[0], step.outputs[0]
+        weight, bias, to = numbers[0], numbers[1] if len(numbers) > 1 else None, step.outputs[0]
+        if bias is not None and tuple(bias.shape) != tuple(weight.shape[:1]):
+            return None  # the operator says so
         norm = self._following(to, "BatchNormalization")
         merged = self._normalisation(norm) if norm is not None else None
-        if norm is not None and merged is not None:
+        if norm is not None and merged is not None and merged[0].shape[0] == weight.shape[0]:
             factor, shift = merged
             self.done.add(self.reader[to])
             weight, to = weight * namespace(weight).reshape(factor, (-1, 1, 1, 1)), norm.outputs[0]
@@ -205,13 +215,14 @@ class Lowered:
         self.is_last.add(to)
         settings, groups = step.settings, step.settings.get("group", 1)
         filters = _copied(namespace(weight).permute_dims(weight, (2, 3, 1, 0)))
-        count = int(weight.shape[0])
+        count, shape = int(weight.shape[0]), tuple(weight.shape)
         stage = _Late(lambda window: self.engine.convolution(filters, bias, window, groups, FUNCTIONS[name]))
 
         def window(x: Any) -> Window:
             return _window(x, weight.shape[2:], settings)
 
-        return self._placed(Parts(stage, source, window, lambda x: count), to)
+        takes = partial(refuse_channels, shape=shape, groups=groups)
+        return self._placed(Parts(step, stage, takes, window, lambda x: count), to)
 
     def _max_pool(self, step: Step) -> Action | None:
         if len(step.outputs) != 1 or step.inputs[0] not in self.is_last:
@@ -223,21 +234,33 @@ class Lowered:
             return _window(x, settings["kernel_shape"], settings)
 
         stage = _Late(self.engine.max_pool)
-        return self._placed(Parts(stage, step.inputs[0], window, lambda x: int(x.shape[3])), to)
+        return self._placed(Parts(step, stage, lambda channels: None, window, lambda x: int(x.shape[3])), to)
 
     def _placed(self, parts: Parts, to: int) -> Action:
         """The stage at its step; or later, if its outputs are only joined with others."""
         after = self._following_concat(to)
         if after is not None:
             self.later[to] = parts
-            self.held.add(parts.source)
+            self.held.add(parts.step.inputs[0])
             return lambda values: None
 
         def action(values: Values) -> None:
-            x = self._as_last(values, parts.source)
+            x = self._inputs(values, parts)
             values[to] = parts.stage(parts.window(x), x)
 
         return action
+
+    def _inputs(self, values: Values, parts: Parts) -> Any:
+        """What a stage reads, channels last; raises, as the operator would, if it does not take that."""
+        (source, *_), x = parts.step.inputs, values[parts.step.inputs[0]]
+        if x.ndim != 4:
+            raise failed(parts.step, f"it takes images, (batch, channels, height, width); got shape {tuple(x.shape)}")
+        x = self._as_last(values, source)
+        try:
+            parts.takes(int(x.shape[3]))
+        except ValueError as error:
+            raise failed(parts.step, error) from error
+        return x
 
     def _following_concat(self, slot: int) -> Step | None:
         if self.readers[slot] != 1 or slot in self.plan.results:
@@ -252,7 +275,7 @@ class Lowered:
 
             def action(values: Values) -> None:
                 for slot, part in waiting.items():
-                    x = self._as_last(values, part.source)
+                    x = self._inputs(values, part)
                     values[slot] = part.stage(part.window(x), x)
                 self._run(i, step, values)
 
@@ -262,10 +285,11 @@ class Lowered:
 
     def _joined(self, step: Step, parts: list[Parts | None]) -> Action:
         to, at = step.outputs[0], self.plan.steps.index(step)
-        freed = {part.source for part in parts if part is not None and self.reader[part.source] <= at} & self.held
+        read = {part.step.inputs[0] for part in parts if part is not None}
+        freed = {slot for slot in read if self.reader[slot] <= at} & self.held
 
         def action(values: Values) -> None:
-            sources: list[Any] = [None if part is None else self._as_last(values, part.source) for part in parts]
+            sources: list[Any] = [None if part is None else self._inputs(values, part) for part in parts]
             sizes = [
                 values[slot].shape[3] if part is None else part.channels(x)
                 for slot, part, x in zip(step.inputs, parts, sources, strict=True)
@@ -274,10 +298,17 @@ class Lowered:
             if first is None:
                 values[to] = namespace(values[step.inputs[0]]).concat([values[slot] for slot in step.inputs], axis=3)
                 return
-            part, x = parts[first], sources[first]
-            assert part is not None
-            xp = namespace(x)
-            y = xp.empty((x.shape[0], *part.window(x).output_size(x.shape[1:3]), sum(sizes)), dtype=x.dtype)
+            places = [
+                tuple(values[slot].shape[:3])
+                if part is None
+                else (x.shape[0], *part.window(x).output_size(x.shape[1:3]))
+                for slot, part, x in zip(step.inputs, parts, sources, strict=True)
+            ]
+            if len({*places}) > 1:
+                each = ", ".join(f"({n}, {size}, {h}, {w})" for (n, h, w), size in zip(places, sizes, strict=True))
+                raise failed(step, f"arrays of shapes {each} cannot be joined along axis 1")
+            xp, x = namespace(sources[first]), sources[first]
+            y = xp.empty((*places[0], sum(sizes)), dtype=x.dtype)
             start = 0
             for slot, each, source, size in zip(step.inputs, parts, sources, sizes, strict=True):
                 if each is None:
@@ -300,12 +331,18 @@ class Lowered:
         weight, bias, source = numbers[0], numbers[1] if len(numbers) > 1 else None, step.inputs[0]
         if bias is not None and bias.shape[0] != weight.shape[0 if settings.get("transB") else 1]:
             return None
+        inner = int(weight.shape[1 if settings.get("transB") else 0])
         to, name = self._absorbed(step.outputs[0])
         function: Function = FUNCTIONS[name]
         stage = self.engine.dense(_copied(weight.T) if settings.get("transB") else weight, bias, function)
 
         def action(values: Values) -> None:
-            values[to] = stage(self._first(values, source))
+            x = self._first(values, source)
+            if x.ndim < 1 or x.shape[-1] != inner:
+                raise failed(
+                    step, f"inputs of shape {tuple(x.shape)} do not fit a product with {inner} rows of weights"
+                )
+            values[to] = stage(x)
 
         return action
 

@@ -223,8 +223,7 @@ class Plan:
             else:
                 found = operator.function(*arguments, **settings)
         except (ValueError, TypeError, IndexError, AttributeError, KeyError, RuntimeError, ArithmeticError) as error:
-            kind = DependsOnValues if isinstance(error, DependsOnValues) else ValueError
-            raise kind(f"{step.node.label}: {str(error).rstrip('.')}.") from error
+            raise failed(step, error) from error
         found = found if isinstance(found, tuple) else (found,)
         for slot, value in zip(step.outputs, found, strict=False):
             if slot >= 0:
@@ -244,6 +243,12 @@ class Plan:
         else:
             moved = moved_to(place, value)
         return constant(moved) if place.is_recording else moved
+
+
+def failed(step: Step, reason: Exception | str) -> ValueError:
+    """Why a step cannot be computed, with the name of its operator."""
+    kind = DependsOnValues if isinstance(reason, DependsOnValues) else ValueError
+    return kind(f"{step.node.label}: {str(reason).rstrip('.')}.")
 
 
 def _setting(node: Node, value: Any) -> Any:

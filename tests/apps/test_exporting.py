@@ -269,6 +269,15 @@ def test_dates(tmp_path: Path, form: str) -> None:
     same(pipeline, tmp_path / "m.onnx", frame)
 
 
+@pytest.mark.parametrize("far", ["9999-12-31", "0001-01-01"])
+def test_dates_that_stand_for_ever(tmp_path: Path, far: str) -> None:
+    frame = pd.DataFrame({"until": [f"2024-0{1 + i % 9}-1{i % 7}" if i % 9 else far for i in range(200)]}, dtype=object)
+    frame["kind"] = np.where(frame["until"] == far, "open", "closed")
+    pipeline = trained(tmp_path, frame, "kind")
+    pipeline.to_onnx(tmp_path / "m.onnx")
+    same(pipeline, tmp_path / "m.onnx", frame)
+
+
 @pytest.mark.parametrize("text", ["29.11.2026", "2023-02-29", "2024-13-01", "2024-01-32", "2024-01-01T24:00", "now"])
 def test_what_is_no_date_is_no_answer(tmp_path: Path, text: str) -> None:
     frame = table()

@@ -31,6 +31,12 @@ NETS: dict[str, tuple[Any, Any, Any, list[Any]]] = {
     "char_rnn": (nn.models.char_rnn(9, 4), (6,), LENGTH, [(1,), (5,), (40,)]),
     "gpt": (nn.models.gpt(9, 8, 2, 2), (12,), LENGTH, [(1,), (5,), (12,)]),
     "a block": (nn.TransformerBlock(8, 4, **BLOCK), (12, 8), LENGTH, [(1, 8), (7, 8)]),
+    "causal attention": (
+        nn.Network(TOKENS, nn.TransformerBlock(4, 2, causal=True), nn.GlobalAvgPool()),
+        (6,),
+        LENGTH,
+        [(1,), (5,), (7,), (40,)],
+    ),
     "convolution": (nn.Network(nn.Conv1D(4, 3, padding="same"), nn.GlobalAvgPool()), (9, 2), LENGTH, [(3, 2), (50, 2)]),
     "causal": (nn.Conv1D(4, 3, padding="causal"), (9, 2), LENGTH, [(3, 2), (50, 2)]),
     "masks": (

@@ -114,3 +114,80 @@ def test_googlenet_of_a_file_is_that_of_this_package(tmp_path: Path) -> None:
     loaded = nn.load_onnx(path, shape=(3, 64, 64))
     x = RNG.normal(size=(2, 64, 64, 3)).astype(np.float32)
     close(loaded(np.ascontiguousarray(x.transpose(0, 3, 1, 2))), own(x), "float32", c=500)
+
+
+def product_of(*, filters: tuple[int, ...], rows: int, groups: int = 1) -> Any:
+    constants = {"K": weights(RNG, *filters), "W": weights(RNG, rows, 3)}
+    nodes = [
+        node("Conv", ["x", "K"], ["c"], group=groups),
+        node("Flatten", ["c"], ["f"]),
+        node("Gemm", ["f", "W"], ["y"]),
+    ]
+    return model(nodes, [value("x", ["n", 3, "h", "w"])], [value("y", ["n", 3])], constants)
+
+
+def joined(*sizes: int) -> Any:
+    constants = {f"K{i}": weights(RNG, 4, 3, size, size) for i, size in enumerate(sizes)}
+    nodes = [node("Conv", ["x", name], [f"c{name}"]) for name in constants]
+    nodes += [node("Concat", [f"c{name}" for name in constants], ["y"], axis=1)]
+    return model(nodes, [value("x", ["n", 3, 6, 6])], [value("y", ["n", 8, 4, 4])], constants)
+
+
+def normalised(channels: int) -> Any:
+    constants: dict[str, Any] = {"K": weights(RNG, 4, 3, 3, 3)} | norm(RNG, "n", channels)
+    nodes = [node("Conv", ["x", "K"], ["c"]), node("Relu", ["c"], ["r"])]
+    nodes += [node("BatchNormalization", ["r", *inputs_of("n")], ["y"])]
+    return model(nodes, [value("x", ["n", 3, 6, 6])], [value("y", ["n", 4, 4, 4])], constants)
+
+
+UNFIT = {
+    "few rows of weights": (product_of(filters=(2, 3, 1, 1), rows=18), "Gemm"),
+    "many rows of weights": (product_of(filters=(2, 3, 1, 1), rows=20_000), "Gemm"),
+    "filters of fewer channels": (product_of(filters=(4, 2, 3, 3), rows=64), "3 channels in 1 groups"),
+    "filters of more channels": (product_of(filters=(4, 5, 3, 3), rows=64), "3 channels in 1 groups"),
+    "groups": (product_of(filters=(4, 1, 3, 3), rows=64, groups=2), "3 channels in 2 groups"),
+    "filters in groups": (product_of(filters=(4, 1, 3, 3), rows=64, groups=3), "3 channels in 3 groups"),
+    "images of two sizes": (joined(3, 5), "Concat"),
+    "one statistic for all": (normalised(1), "BatchNormalization"),
+    "statistics of other channels": (normalised(5), "BatchNormalization"),
+}
+
+
+@pytest.mark.parametrize("engine", ["numpy", "numba", "layers"])
+@pytest.mark.parametrize("name", UNFIT)
+def test_what_does_not_fit_is_named_and_nothing_beyond_the_arrays_is_read(
+    tmp_path: Path, name: str, engine: str
+) -> None:
+    if engine == "numba":
+        pytest.importorskip("numba")
+    graph, said = UNFIT[name]
+    with pytest.raises(ValueError, match=said):
+        nn.load_onnx(saved(tmp_path, graph), shape=(3, 6, 6)).predict(
+            RNG.normal(size=(2, 3, 6, 6)).astype(np.float32), engine=engine
+        )
+
+
+@pytest.mark.parametrize("engine", ["numpy", "numba", "layers"])
+def test_a_batch_size_that_is_written_into_a_file_is_named(tmp_path: Path, engine: str) -> None:
+    if engine == "numba":
+        pytest.importorskip("numba")
+    constants: dict[str, Any] = {"K": weights(RNG, 2, 3, 3, 3), "W": weights(RNG, 32, 3), "to": np.asarray([1, -1])}
+    nodes = [
+        node("Conv", ["x", "K"], ["c"]),
+        node("Reshape", ["c", "to"], ["f"]),
+        node("Gemm", ["f", "W"], ["y"]),
+    ]
+    graph = model(nodes, [value("x", [1, 3, 6, 6])], [value("y", [1, 3])], constants)
+    loaded = nn.load_onnx(saved(tmp_path, graph))
+    x = RNG.normal(size=(4, 3, 6, 6)).astype(np.float32)
+    with pytest.raises(ValueError, match=r"written for a batch of 1: .*batch_size=1"):
+        loaded.predict(x, engine=engine)
+    assert loaded.predict(x, engine=engine, batch_size=1).shape == (4, 3)
+    whole = model(
+        [*nodes[:1], node("ReduceMean", ["c"], ["y"], keepdims=1)],
+        [value("x", [1, 3, 6, 6])],
+        [value("y", [1, 1, 1, 1])],
+        constants,
+    )
+    with pytest.raises(ValueError, match=r"'y' has shape \(1, 1, 1, 1\) for a batch of 4"):
+        nn.load_onnx(saved(tmp_path, whole)).predict(x, engine=engine)

@@ -314,8 +314,14 @@ def padded(x: Any, padding: Any) -> Any:
 
 
 def takes(x: Any, weight: Any, window: Window, groups: int) -> bool:
-    """Whether a convolution can be computed here."""
-    return x.dtype == weight.dtype == np.float32 and groups == 1 and window.dilation == (1, 1) and x.size > 0
+    """Whether a convolution can be computed here; where inputs and filters do not fit, others say so."""
+    fits = x.dtype == np.float32 and x.size > 0 and x.shape[-1] == weight.shape[2]
+    return fits and takes_filters(weight, window, groups)
+
+
+def takes_filters(weight: Any, window: Window, groups: int) -> bool:
+    """Whether convolutions with these filters can be computed here."""
+    return weight.dtype == np.float32 and groups == 1 and window.dilation == (1, 1) and weight.size > 0
 
 
 def takes_input_back(window: Window) -> bool:
@@ -374,6 +380,11 @@ class Convolution:
         output_size = self.window.output_size(x.shape[1:3])
         if y is None:
             y = empty((x.shape[0], *output_size, self.units))
+        if x.shape[3] != self.channels or y.shape[:3] != (x.shape[0], *output_size):  # loops would read beyond them
+            raise ValueError(
+                f"filters for {self.channels} channels, and outputs of shape {y.shape}, do not fit inputs of shape "
+                f"{x.shape}."
+            )
         if not y.size:
             return y
         tiles = x.shape[0] * math.prod(winograd.tiles_of(output_size))

@@ -69,8 +69,8 @@ class Dense:
         self.least = LARGE // int((self.sizes[:-1] * self.sizes[1:]).sum()) + 1  # rows of a thread's part
 
     def takes(self, x: Any) -> bool:
-        """Whether these are as many rows as are faster here."""
-        return x.ndim == 2 and len(x) >= self.few and x.dtype == np.float32
+        """Whether these are as many rows as are faster here; where they do not fit, NumPy says so."""
+        return x.ndim == 2 and len(x) >= self.few and x.dtype == np.float32 and x.shape[1] == self.sizes[0]
 
     def __call__(self, x: Any) -> Any:
         """The outputs, shape (rows, units of the last layer)."""

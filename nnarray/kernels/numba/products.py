@@ -112,6 +112,7 @@ def _gradient(x: Any, dy: Any, sizes: Any, panels: Any, dw: Any) -> None:
 def takes(x: Any, weight: Any) -> bool:
     """Whether these are many rows and not too many weights in float32, which lie in a row or are so transposed."""
     usual = x.dtype == weight.dtype == np.float32 and x.flags.aligned and weight.flags.aligned and weight.ndim == 2
+    usual = usual and x.shape[-1] == weight.shape[0]  # where they do not fit, NumPy says so
     rows = x.size // max(x.shape[-1], 1)
     lies = x.flags.c_contiguous and (weight.flags.c_contiguous or weight.flags.f_contiguous)
     pays = rows >= FEW and min(weight.shape) >= PANEL and rows * weight.size >= LARGE and weight.size <= MOST

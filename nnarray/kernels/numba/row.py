@@ -41,7 +41,7 @@ def takes(x: Any, weight: Any) -> bool:
     """Whether x is a single row, and the weights are many that lie one after the other, or so transposed."""
     plain = x.dtype == weight.dtype == np.float32 and weight.flags.aligned and weight.ndim == 2
     lies = weight.flags.c_contiguous or weight.flags.f_contiguous
-    return plain and lies and x.size == x.shape[-1] and weight.size >= LARGE
+    return plain and lies and x.size == x.shape[-1] == weight.shape[0] and weight.size >= LARGE
 
 
 def affine(x: Any, weight: Any, bias: Any) -> Any:

@@ -189,7 +189,7 @@ def _normalised(x: Any, axes: tuple[int, ...], epsilon: float) -> Any:
 def scale_and_shift(z: Any, weight: Any, bias: Any) -> Any:
     """In one buffer."""
     loops = numba_pieces("channels")
-    if loops and loops.takes_rows(z, weight, bias) and z.ndim > 1:
+    if loops and loops.takes_rows(z, weight, bias) and z.ndim > 1 and z.shape[-1:] == weight.shape == bias.shape:
         return loops.scaled(z.reshape(-1, z.shape[-1]), weight, bias).reshape(z.shape)
     if not (_in_rows(z) and z.ndim > 1 and z.dtype == weight.dtype == bias.dtype and z.size > CHUNK):
         y = z * weight
@@ -208,7 +208,7 @@ def scale_and_shift(z: Any, weight: Any, bias: Any) -> Any:
 def layer_norm(x: Any, weight: Any, bias: Any, *, epsilon: float) -> Any:
     """Compiled, where that pays."""
     loops = numba_pieces("layer_norm") if x.size > CHUNK else None
-    if loops and loops.takes(x, weight, bias):
+    if loops and loops.takes(x, weight, bias) and x.shape[-1:] == weight.shape == bias.shape:
         y, *moments = loops.layer_norm(x.reshape(-1, x.shape[-1]), weight, bias, epsilon)
         if (moments[1] > 0).all():
             return y.reshape(x.shape), *(each.reshape(*x.shape[:-1], 1) for each in moments)

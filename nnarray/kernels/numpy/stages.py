@@ -131,7 +131,7 @@ def _few_or_many(few: Any, many: Stage) -> Stage:
 def convolution(weight: Any, bias: Any, window: Window, groups: int, function: Function) -> Stage:
     """f(W * x + b), with filters that are transformed or laid out once."""
     loops, value = numba_pieces("convolution"), in_place(function, weight.dtype)
-    if loops and loops.takes(weight, weight, window, groups):
+    if loops and loops.takes_filters(weight, window, groups):
         if function.floor is not None:
             return loops.Convolution(weight, bias, window, least=function.floor, kept=True)
         plain = loops.Convolution(weight, bias, window, kept=True)

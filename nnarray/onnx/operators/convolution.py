@@ -32,11 +32,22 @@ def conv(
     """The convolution of signals, images or volumes."""
     if x.ndim != weight.ndim or x.ndim < 3:
         raise ValueError(f"inputs of shape {tuple(x.shape)} do not fit filters of shape {tuple(weight.shape)}")
-    if x.shape[1] != weight.shape[1] * group or weight.shape[0] % group:
-        raise ValueError(f"{x.shape[1]} channels in {group} groups do not fit filters of shape {tuple(weight.shape)}")
+    refuse_channels(x.shape[1], shape=tuple(weight.shape), groups=group)
     windows = Windows.over(x.shape[2:], weight.shape[2:], strides, dilations, pads, auto_pad)
     y = convolved(x, weight, windows, group)
     return y if bias is None else y + with_axes(bias, x.ndim)
+
+
+def refuse_channels(channels: int, *, shape: tuple[int, ...], groups: int) -> None:
+    """Refuse inputs with other channels than filters of this shape take.
+
+    Raises
+    ------
+    ValueError
+        If they differ.
+    """
+    if groups < 1 or channels != shape[1] * groups or shape[0] % groups:
+        raise ValueError(f"{channels} channels in {groups} groups do not fit filters of shape {shape}")
 
 
 def with_axes(bias: Any, ndim: int) -> Any:

@@ -41,6 +41,8 @@ def batch_normalization(
         mean, variance = own, spread
     else:
         running = [mean, variance]
+    if any(tuple(each.shape) != tuple(x.shape[1:2]) for each in (scale, bias, mean, variance)):
+        raise ValueError(f"{x.shape[1]} channels do not fit statistics of {scale.shape[0]}")
     factor = scale / xp.sqrt(_as(variance, scale.dtype) + epsilon)
     shift = bias - _as(mean, scale.dtype) * factor
     y = x * _as(with_axes(factor, x.ndim), x.dtype) + _as(with_axes(shift, x.ndim), x.dtype)

@@ -116,11 +116,21 @@ class Writer:
 
     def part(self, x: Repeated, dtype: Any = None) -> str:
         """A constant with one entry along the axes where all are the same."""
+        if self._is_triangle(x):
+            every = self.add("Expand", self.constant(self.xp.ones((1, 1), dtype=x.dtype)), self.vector(x.shape))
+            return self.add("Trilu", every, upper=0)
         name = self.constant(self._converted(x.part, dtype), x.part)
         if not x.cut:
             return name
         ends = self.vector([x.shape[axis] for axis in x.cut])
         return self.add("Slice", name, self.integers([0] * len(x.cut)), ends, self.integers(x.cut))
+
+    def _is_triangle(self, x: Repeated) -> bool:
+        """Whether it says which positions come earlier, in a square of any size."""
+        square = len(x.shape) == len(x.cut) == 2 and x.shape[0] == x.shape[1]
+        return (
+            square and self.xp.isdtype(x.dtype, "bool") and bool(self.xp.all(x.part == self.xp.tril(x.part | ~x.part)))
+        )
 
     def has(self, value: Value, name: str) -> None:
         """Note the name of an array of the graph, and where its sizes can be read."""
