@@ -305,7 +305,8 @@ def _inside(name: str) -> str:
     if name.startswith(("load_", "fetch_")):
         return " Data sets are in nn.datasets; nn.load(file) reads a model."
     for place in ("datasets", "losses", "metrics", "models", "plotting", "schedules", "text"):
-        if not name.startswith("_") and callable(vars(import_module(f"nnarray.{place}")).get(name)):
+        module = import_module(f"nnarray.{place}")
+        if not name.startswith("_") and name in dir(module) and callable(getattr(module, name)):
             return f" Here it is nn.{place}.{name}."
     return ""
 

@@ -22,7 +22,7 @@ from nnarray.layers.kinds import specs
 from nnarray.losses import Loss
 from nnarray.persistence import archive
 from nnarray.persistence.archive import Archive
-from nnarray.persistence.settings import KNOWN, decode
+from nnarray.persistence.settings import decode, known
 from nnarray.training.callbacks import Callback, EarlyStopping, History, Run
 from nnarray.training.state import TrainingState
 from nnarray.training.trainee import Trainee
@@ -105,9 +105,9 @@ def _loss(noted: Any) -> tuple[Loss | None, str | None]:
     if not isinstance(noted, dict) or not isinstance(noted.get("type"), str):
         raise ValueError("its loss is damaged")
     name, own, function = noted["type"], UNREGISTERED in noted, noted.get("function")
-    if isinstance(function, dict) and function.get("type") not in KNOWN:
+    if isinstance(function, dict) and known(function.get("type")) is None:
         return None, str(function.get("type"))
-    if name not in KNOWN or (own and not set(noted) > {"type", UNREGISTERED}):
+    if known(name) is None or (own and not set(noted) > {"type", UNREGISTERED}):
         return None, name
     try:
         loss = decode({key: value for key, value in noted.items() if key != UNREGISTERED})
