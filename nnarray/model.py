@@ -45,11 +45,10 @@ from nnarray.kernels.compilation import compiled
 from nnarray.kernels.loops import read
 from nnarray.layers.base import Layer, described
 from nnarray.layers.kinds import REAL, Spec, arrays_in, specs
-from nnarray.losses import Loss, loss_named
 from nnarray.names import converted, shown
 from nnarray.random import Key
 from nnarray.recording import Traced, is_real, stripped, trees
-from nnarray.training.callbacks import History
+from nnarray.training.history import History
 from nnarray.training.inputs import check_inputs, check_positions, inputs_of
 from nnarray.training.keys import key_of
 from nnarray.typing import Array, Inputs
@@ -58,6 +57,7 @@ if TYPE_CHECKING:  # what only some methods need, they import: a prediction does
     from nnarray.datasets.sources import Source
     from nnarray.datasets.streams import Stream
     from nnarray.functional.summary import Summary
+    from nnarray.losses import Loss
     from nnarray.text.tokenizer import Tokenizer
     from nnarray.training.evaluation import Evaluation
     from nnarray.training.rates import RateSearch
@@ -179,7 +179,11 @@ class Model(metaclass=Explained):
 
     @loss.setter
     def loss(self, loss: Any) -> None:
-        self._loss = None if loss is None else loss_named(loss).kept()
+        if loss is not None:
+            from nnarray.losses import loss_named
+
+            loss = loss_named(loss).kept()
+        self._loss = loss
 
     @property
     def tokenizer(self) -> Tokenizer | None:

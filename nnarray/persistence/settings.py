@@ -7,7 +7,7 @@ from dataclasses import MISSING, fields, is_dataclass
 from numbers import Integral, Real
 from typing import Any, TypeVar, cast
 
-from nnarray import layers, losses
+from nnarray import layers
 from nnarray.arguments import explain_settings
 from nnarray.layers import activations, initializers
 from nnarray.layers.base import Layer
@@ -85,11 +85,12 @@ def _own(name: str) -> type | None:
         return OnnxGraph
     if name in layers.NAMES:
         value = getattr(layers, name)
-    else:
-        from nnarray.losses import summed
+        return value if isinstance(value, type) and issubclass(value, Layer) and value is not Layer else None
+    from nnarray import losses
+    from nnarray.losses import summed
 
-        value = next((vars(each)[name] for each in (initializers, losses, summed) if name in vars(each)), None)
-    bases = Layer, initializers.Initializer, losses.Loss
+    value = next((vars(each)[name] for each in (initializers, losses, summed) if name in vars(each)), None)
+    bases = initializers.Initializer, losses.Loss
     return value if isinstance(value, type) and issubclass(value, bases) and value not in bases else None
 
 

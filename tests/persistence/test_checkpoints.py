@@ -775,6 +775,7 @@ def test_nothing_on_the_way_of_loading_can_execute() -> None:
     root = Path(nn.__file__).parent
     for file in (root / name for name in ("training/loading.py", "persistence/archive.py", "persistence/settings.py")):
         code = file.read_text(encoding="utf-8").replace("getattr(value, field.name)", "")  # of what is written
+        code = code.replace("if name in layers.NAMES:\n        value = getattr(layers, name)", "")  # one of a table
         code = re.sub(r'getattr\(\w+, "__name__", (""|None)\)', "", code)  # a fixed name, not one of a file
         assert not [
             word for word in ("pickle", "eval(", "exec(", "import_module", "__import__", "getattr(") if word in code
