@@ -98,9 +98,10 @@ if TYPE_CHECKING:  # what type checkers and editors read; at run time, `__getatt
     from nnarray.random import Key
     from nnarray.recording import custom_gradient, grad, hessian, hvp, jacobian, jvp, recompute, stop_gradient, vjp
     from nnarray.training import trackers
-    from nnarray.training.callbacks import Callback, EarlyStopping, History, Run
+    from nnarray.training.callbacks import Callback, EarlyStopping, Run
     from nnarray.training.checkpoints import Checkpoint
     from nnarray.training.context import DivergenceError
+    from nnarray.training.history import History
 
 __all__ = [
     "GRU",
@@ -244,9 +245,10 @@ _NAMES = {
     "persistence.settings": "register",
     "random": "Key",
     "recording": "custom_gradient grad hessian hvp jacobian jvp recompute stop_gradient vjp",
-    "training.callbacks": "Callback EarlyStopping History Run",
+    "training.callbacks": "Callback EarlyStopping Run",
     "training.checkpoints": "Checkpoint",
     "training.context": "DivergenceError",
+    "training.history": "History",
 }
 _MODULE_OF = {name: module for module, names in _NAMES.items() for name in names.split()}
 """Where each public name is defined: importing the package alone costs almost nothing."""
@@ -305,7 +307,8 @@ def _inside(name: str) -> str:
     if name.startswith(("load_", "fetch_")):
         return " Data sets are in nn.datasets; nn.load(file) reads a model."
     for place in ("datasets", "losses", "metrics", "models", "plotting", "schedules", "text"):
-        if not name.startswith("_") and callable(vars(import_module(f"nnarray.{place}")).get(name)):
+        module = import_module(f"nnarray.{place}")
+        if not name.startswith("_") and name in dir(module) and callable(getattr(module, name)):
             return f" Here it is nn.{place}.{name}."
     return ""
 

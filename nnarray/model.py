@@ -36,41 +36,31 @@ from nnarray.backends import (
     without_record,
 )
 from nnarray.checks import integer, refuse_non_finite, switch
-from nnarray.datasets.sources import Source
-from nnarray.datasets.streams import Stream, as_stream
-from nnarray.distributed.cluster import cluster_of
-from nnarray.drawing.diagram import plot_network
 from nnarray.engines import Predictor, prepared
 from nnarray.functional.decoding import Cache, decode, new_cache, positions_of, refuse_without_positions
-from nnarray.functional.folding import folded
 from nnarray.functional.layout import Parameters
 from nnarray.functional.propagation import Wiring, forward, input_gradient, pullback
-from nnarray.functional.summary import Summary, summary
-from nnarray.generation.continuing import Asked, generated, refuse_other_vocabulary
-from nnarray.generation.sampling import Sampling
 from nnarray.kernels import engines
 from nnarray.kernels.compilation import compiled
 from nnarray.kernels.loops import read
 from nnarray.layers.base import Layer, described
 from nnarray.layers.kinds import REAL, Spec, arrays_in, specs
-from nnarray.losses import Loss, loss_named
 from nnarray.names import converted, shown
-from nnarray.optimizers.groups import fits
-from nnarray.persistence import pytorch
 from nnarray.random import Key
 from nnarray.recording import Traced, is_real, stripped, trees
-from nnarray.text.kinds import tokenizer_from_json
-from nnarray.text.tokenizer import Tokenizer
-from nnarray.training import checkpoints
-from nnarray.training.answers import chosen_outputs, class_names, to_classes, to_probabilities
-from nnarray.training.callbacks import History
-from nnarray.training.evaluation import Evaluation, Evaluator
-from nnarray.training.fit import fit
+from nnarray.training.history import History
 from nnarray.training.inputs import check_inputs, check_positions, inputs_of
 from nnarray.training.keys import key_of
-from nnarray.training.rates import RateSearch, search
-from nnarray.training.settings import FitSettings
 from nnarray.typing import Array, Inputs
+
+if TYPE_CHECKING:  # what only some methods need, they import: a prediction does not wait for the rest of the package
+    from nnarray.datasets.sources import Source
+    from nnarray.datasets.streams import Stream
+    from nnarray.functional.summary import Summary
+    from nnarray.losses import Loss
+    from nnarray.text.tokenizer import Tokenizer
+    from nnarray.training.evaluation import Evaluation
+    from nnarray.training.rates import RateSearch
 
 UNSOUND = "The model keeps its own. If they come from a training loop, its learning rate may be too high."
 
@@ -189,7 +179,11 @@ class Model(metaclass=Explained):
 
     @loss.setter
     def loss(self, loss: Any) -> None:
-        self._loss = None if loss is None else loss_named(loss).kept()
+        if loss is not None:
+            from nnarray.losses import loss_named
+
+            loss = loss_named(loss).kept()
+        self._loss = loss
 
     @property
     def tokenizer(self) -> Tokenizer | None:
@@ -203,17 +197,24 @@ class Model(metaclass=Explained):
         """
         noted = self.metadata.get("tokenizer")
         if self._tokenizer[0] is not noted:
-            tokenizer = None if noted is None else tokenizer_from_json(noted)
-            if tokenizer is not None:
-                refuse_other_vocabulary(self, tokenizer)
-            self._tokenizer = noted, tokenizer
+            self._tokenizer = noted, None if noted is None else self._read_tokenizer(noted)
         return self._tokenizer[1]
+
+    def _read_tokenizer(self, noted: Any) -> Tokenizer:
+        from nnarray.generation.continuing import refuse_other_vocabulary
+        from nnarray.text.kinds import tokenizer_from_json
+
+        tokenizer = tokenizer_from_json(noted)
+        refuse_other_vocabulary(self, tokenizer)
+        return tokenizer
 
     @tokenizer.setter
     def tokenizer(self, tokenizer: Tokenizer | None) -> None:
         if tokenizer is None:
             self.metadata.pop("tokenizer", None)
             return
+        from nnarray.generation.continuing import refuse_other_vocabulary
+
         refuse_other_vocabulary(self, tokenizer)
         self.metadata["tokenizer"] = noted = tokenizer.to_json()
         self._tokenizer = noted, tokenizer
@@ -333,7 +334,9 @@ class Model(metaclass=Explained):
             If a name is unknown, a shape differs, or a number is NaN or infinite; or if they are a state_dict of
             PyTorch or of `to_torch`, whose layouts differ.
         """
-        pytorch.refuse_torch(params)
+        from nnarray.persistence.pytorch import refuse_torch
+
+        refuse_torch(params)
         self._replace(self.wiring.params.replaced(self._plain, params), self._state)
         return self
 
@@ -352,6 +355,8 @@ class Model(metaclass=Explained):
         ValueError
             If no parameter or layer has that name.
         """
+        from nnarray.optimizers.groups import fits
+
         every = [p.name for p in self.wiring.params.slots]
         for name in names:
             if not isinstance(name, str):
@@ -414,6 +419,8 @@ class Model(metaclass=Explained):
         >>> model.load_torch(theirs).params["0.weight"].shape
         (3, 5)
         """
+        from nnarray.persistence import pytorch
+
         params, state = pytorch.read(self.network, self.input_shape, source, ignore, keep)
         theta, after = self.wiring.params.replaced(self._plain, params), self.wiring.state.replaced(self._state, state)
         self._replace(theta, after)
@@ -439,6 +446,8 @@ class Model(metaclass=Explained):
         >>> {name: array.shape for name, array in model.to_torch().items()}
         {'0.weight': (5, 3), '0.bias': (5,), '1.weight': (2, 5), '1.bias': (2,)}
         """
+        from nnarray.persistence import pytorch
+
         theta, state = self.snapshot()
         arrays = self.wiring.params.views(theta) | self.wiring.state.views(state)
         return pytorch.state_dict(self.network, self.input_shape, arrays, path)
@@ -526,6 +535,8 @@ class Model(metaclass=Explained):
         >>> model.fold()
         Model(Conv2D(4, 3), Activation('relu'); 40 parameters, float64 on numpy (cpu))
         """
+        from nnarray.functional.folding import folded
+
         network, params, state = folded(self.network, self._nested(), self.wiring.state.tree(self._state))
         wiring = Wiring.of(network, self.input_shape)
         theta = wiring.params.pack(params, self._plain)
@@ -572,6 +583,8 @@ class Model(metaclass=Explained):
         >>> bool((again.theta == model.theta).all())
         True
         """
+        from nnarray.training import checkpoints
+
         checkpoints.save(self, path)
 
     @explained
@@ -650,8 +663,10 @@ class Model(metaclass=Explained):
         >>> list(model.state_dict())
         ['0.weight', '0.bias', '1.weight', '1.bias', '1.mean', '1.variance']
         """
+        from nnarray.persistence.pytorch import OwnLayout
+
         theta, state = self.snapshot()
-        return pytorch.OwnLayout(self.wiring.params.views(theta) | self.wiring.state.views(state))
+        return OwnLayout(self.wiring.params.views(theta) | self.wiring.state.views(state))
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> Model:
         """Set all parameters and the state from a mapping; all are checked before any is set. Returns the model.
@@ -670,12 +685,14 @@ class Model(metaclass=Explained):
             If a name is missing or unknown, a shape differs, or a number is NaN or infinite; or if it is a state_dict
             of PyTorch or of `to_torch`, whose layouts differ.
         """
+        from nnarray.persistence.pytorch import refuse_torch
+
         if not isinstance(state_dict, Mapping):
             raise TypeError(
                 f"load_state_dict needs arrays by name, such as model.state_dict(); got {shown(state_dict)}. For the "
                 f"path of a file, use nn.load(path) or model.load_torch(path)."
             )
-        pytorch.refuse_torch(state_dict)
+        refuse_torch(state_dict)
         params, state = self.wiring.params, self.wiring.state
         names = [slot.name for slot in (*params.slots, *state.slots)]
         missing, unknown = [n for n in names if n not in state_dict], [n for n in state_dict if n not in names]
@@ -929,6 +946,8 @@ class Model(metaclass=Explained):
         >>> bool((abs(model.predict_proba(X).sum(axis=1) - 1.0) < 1e-12).all())
         True
         """
+        from nnarray.training.answers import to_probabilities
+
         to_answer = to_probabilities(self)
         outputs = self.predict(X, batch_size=batch_size, check_finite=check_finite, engine=engine)
         return self._answered(outputs, to_answer, labels=False)
@@ -973,6 +992,8 @@ class Model(metaclass=Explained):
         >>> y[98:102].tolist(), model.predict_class(X[98:102], names=True)
         ([0, 0, 1, 1], ['upper', 'upper', 'lower', 'lower'])
         """
+        from nnarray.training.answers import class_names, to_classes
+
         to_answer, known = to_classes(self), class_names(self) if switch(names, "names") else ()
         if names and (is_lazy(X) or len(self.output_shape) != 1):
             raise ValueError("names=True needs arrays in memory and one class per example: leave out names.")
@@ -1040,6 +1061,9 @@ class Model(metaclass=Explained):
         >>> list(result), result["accuracy"] > 0.9
         (['loss', 'accuracy'], True)
         """
+        from nnarray.datasets.streams import as_stream
+        from nnarray.training.evaluation import Evaluator
+
         asked = Evaluator.of(
             self, loss=loss, metrics=metrics, classes=classes, batch_size=batch_size, engine=self.engine_for(engine)
         )
@@ -1128,6 +1152,9 @@ class Model(metaclass=Explained):
         >>> model.generate("que", max_tokens=6, temperature=0)
         ' the t'
         """
+        from nnarray.generation.continuing import Asked, generated
+        from nnarray.generation.sampling import Sampling
+
         sampling = Sampling(temperature, top_k, top_p, repetition_penalty)
         return generated(self, prompt, Asked(sampling, max_tokens, stop, seed, stream, cache))
 
@@ -1169,6 +1196,8 @@ class Model(metaclass=Explained):
         >>> model.input_gradient(X).shape, model.input_gradient(X, 1).shape
         ((200, 2), (200, 2))
         """
+        from nnarray.training.answers import chosen_outputs
+
         X = check_inputs(self, X)
         if not self.is_differentiable(X):
             raise TypeError("input_gradient needs a network that takes one array of real numbers.")
@@ -1315,6 +1344,11 @@ class Model(metaclass=Explained):
         True
         """
         arguments = locals() | {"engine": self.engine_for(engine)}
+        from nnarray.datasets.streams import as_stream
+        from nnarray.distributed.cluster import cluster_of
+        from nnarray.training.fit import fit
+        from nnarray.training.settings import FitSettings
+
         X = X if y is not None else as_stream(X) or X
         if cluster is not None:
             arguments["cluster"] = cluster_of(cluster)
@@ -1381,6 +1415,8 @@ class Model(metaclass=Explained):
         True
         """
         settings = {name: value for name, value in locals().items() if name not in ("self", "X", "y")}
+        from nnarray.training.rates import search
+
         return search(self, X, y, **settings)
 
     # --- Looking at it -------------------------------------------------------------------------------------------
@@ -1410,6 +1446,8 @@ class Model(metaclass=Explained):
         27 parameters, 108 B
         20 multiply-adds and 28 B of outputs for one example
         """
+        from nnarray.functional.summary import summary
+
         if depth is not None:
             depth = integer(depth, "depth", 1, usual=1)
         itemsize = namespace(self._theta).finfo(self._theta.dtype).bits // 8
@@ -1437,6 +1475,8 @@ class Model(metaclass=Explained):
         ImportError
             If matplotlib is not installed.
         """
+        from nnarray.drawing.diagram import plot_network
+
         return plot_network(self.network, self.input_shape, ax=ax)
 
     def __repr__(self) -> str:

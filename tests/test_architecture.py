@@ -7,6 +7,9 @@ import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 import nnarray as nn
 from tests.processes import run_python
@@ -16,7 +19,7 @@ FILES = sorted(ROOT.rglob("*.py"))
 
 # The rooms, floor by floor: each imports only from the floors above its own in this list, inside of functions too.
 LEVELS = [
-    ["typing", "names", "version", "caller", "files"],
+    ["typing", "names", "version", "caller", "files", "late"],
     ["arguments"],
     ["backends"],
     ["checks", "kernels"],
@@ -134,6 +137,8 @@ def below(kind: type) -> Iterator[type]:
         yield from below(each)
 
 
+for _name in nn.layers.NAMES:
+    getattr(nn.layers, _name)  # imported late
 KINDS = {
     each.__name__: ROOT.parent / f"{each.__module__.replace('.', '/')}.py"
     for kind in (nn.Layer, nn.Loss, nn.optimizers.Optimizer)
@@ -245,11 +250,16 @@ def test_import_loads_no_optional_library() -> None:
     assert done.stdout.strip() == "[]"
 
 
-def for_type_checkers() -> dict[str, str]:
-    """The names that the package has for type checkers and editors, and the module of each."""
-    (block,) = (node for node in code_of(ROOT / "__init__.py").body if isinstance(node, ast.If) and node.body[1:])
+def for_type_checkers(package: Path) -> dict[str, str]:
+    """The names that a package has for type checkers and editors, and the module of each."""
+    (block,) = (
+        node
+        for node in code_of(package / "__init__.py").body
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+    )
+    itself = ".".join(package.relative_to(ROOT.parent).parts)
     return {
-        alias.name: f"nnarray.{alias.name}" if each.module == "nnarray" else str(each.module)
+        alias.name: f"{itself}.{alias.name}" if each.module == itself else str(each.module)
         for each in block.body
         if isinstance(each, ast.ImportFrom)
         for alias in each.names
@@ -257,7 +267,7 @@ def for_type_checkers() -> dict[str, str]:
 
 
 def test_what_is_imported_late_is_what_type_checkers_see() -> None:
-    named = for_type_checkers()
+    named = for_type_checkers(ROOT)
     assert sorted(named) == sorted(nn.__all__)
     late = nn._MODULE_OF | {name: module.rpartition(".")[0] for name, module in nn._MODULES.items()}
     assert {name: module for name, module in named.items() if module != f"nnarray.{name}"} == {
@@ -265,8 +275,14 @@ def test_what_is_imported_late_is_what_type_checkers_see() -> None:
     }
 
 
+@pytest.mark.parametrize("package", [nn.layers, nn.datasets])
+def test_what_a_package_imports_late_is_what_type_checkers_see(package: Any) -> None:
+    named = for_type_checkers(Path(package.__file__).parent)
+    assert named == {name: f"{package.__name__}.{module}" for name, module in package._modules.items()}
+
+
 def test_only_the_package_itself_imports_late() -> None:
-    """A module whose attributes import others would hide the direction of its imports."""
+    """A module whose attributes import others would hide the direction of its imports; `late` imports its own only."""
     late = [
         path.relative_to(ROOT).as_posix()
         for path in FILES

@@ -16,7 +16,8 @@ from nnarray.models import cnn
 from nnarray.optimizers import Adam
 from nnarray.plotting import GREEN, VERMILLION, on_host
 from nnarray.schedules import Cosine
-from nnarray.training.callbacks import History, Run
+from nnarray.training.callbacks import Run
+from nnarray.training.history import History
 from nnarray.training.inputs import pick
 from nnarray.typing import Array
 

@@ -13,7 +13,7 @@ from nnarray.backends.dtypes import of_numpy
 from nnarray.backends.library import Library
 from nnarray.typing import Namespace
 
-TOOLS = ("ctypeslib", "f2py", "ma", "polynomial", "testing")
+TOOLS = ("char", "core", "ctypeslib", "f2py", "ma", "polynomial", "random", "rec", "strings", "testing", "typing")
 """NumPy's modules beside the standard, which are imported only when somebody asks for them."""
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
 from numbers import Integral, Real
 from typing import Any
 
@@ -72,6 +71,8 @@ def _numbers(column: np.ndarray) -> np.ndarray:
     if column.dtype != object:
         return column
     values = [np.nan if each is None or type(each).__name__ == "NAType" else each for each in column.flat]
+    from decimal import Decimal
+
     every = all(isinstance(each, Real | Decimal | np.bool_) for each in values)
     try:
         return np.asarray(values, dtype=float).reshape(column.shape) if every else column

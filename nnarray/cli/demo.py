@@ -24,7 +24,7 @@ from nnarray.cli.console import (
     training_bar,
 )
 from nnarray.layers.activations import FUNCTIONS
-from nnarray.training.callbacks import History
+from nnarray.training.history import History
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import errno
 import os
-import tempfile
 from collections.abc import Generator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -32,9 +31,11 @@ def without_name(folder: Path) -> Generator[IO[bytes]]:
     OSError
         If no file can be made in the folder.
     """
+    from tempfile import TemporaryFile
+
     with ExitStack() as open_files:
         try:
-            file = open_files.enter_context(tempfile.TemporaryFile(dir=folder))
+            file = open_files.enter_context(TemporaryFile(dir=folder))
         except OSError as error:
             reason = os.strerror(error.errno or 0).lower()
             why = f"data that do not fit into the memory need a file on a disk: {reason}"

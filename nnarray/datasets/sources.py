@@ -14,7 +14,6 @@ import numpy as np
 from nnarray.backends import Backend, as_data
 from nnarray.checks import existing
 from nnarray.datasets.file_rows import FileRows, can_read
-from nnarray.datasets.npz import mapped_array
 from nnarray.datasets.scratch import is_too_much
 from nnarray.names import shown
 from nnarray.typing import Array, DType, Shape
@@ -268,6 +267,8 @@ def memory_mapped(path: str | os.PathLike[str], name: str | None = None) -> Memo
     """
     file = _existing(path)
     if _begins_with(file, ZIP):
+        from nnarray.datasets.npz import mapped_array
+
         return MemoryMapped(mapped_array(file, name))
     if name is not None:
         raise ValueError(

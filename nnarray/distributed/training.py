@@ -23,10 +23,10 @@ from nnarray.distributed.cluster import Cluster
 from nnarray.distributed.member import Member, Report, Sent
 from nnarray.distributed.messages import ALIVE, JOIN, LEAVE, VERSION, asked, install
 from nnarray.kernels.compilation import quiet
-from nnarray.training.callbacks import History
 from nnarray.training.data import Data
 from nnarray.training.fit import fit
 from nnarray.training.grains import GrainedTrainer
+from nnarray.training.history import History
 from nnarray.training.settings import FitSettings
 from nnarray.training.state import TrainingState
 from nnarray.training.trainer import Finished

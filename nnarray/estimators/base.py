@@ -30,8 +30,9 @@ from nnarray.names import shown
 from nnarray.network import Network
 from nnarray.optimizers import Minimiser, Optimizer
 from nnarray.random import Key
-from nnarray.training.callbacks import EarlyStopping, History, as_callbacks
+from nnarray.training.callbacks import EarlyStopping, as_callbacks
 from nnarray.training.data import prepare
+from nnarray.training.history import History
 from nnarray.training.inputs import pick
 from nnarray.training.state import TrainingState
 from nnarray.typing import Array, Shape

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nnarray import kernels
 from nnarray.backends import namespace
@@ -11,9 +11,11 @@ from nnarray.functional.layout import Layout
 from nnarray.layers.base import Context, Layer, Out
 from nnarray.layers.containers import MASK_LEFT
 from nnarray.layers.kinds import of_texts
-from nnarray.losses import Loss
 from nnarray.random import Key
 from nnarray.typing import Array, Tree
+
+if TYPE_CHECKING:
+    from nnarray.losses import Loss
 
 
 class Wiring(NamedTuple):

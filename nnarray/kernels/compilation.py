@@ -8,7 +8,6 @@ import importlib.util
 import os
 import warnings
 from collections.abc import Callable, Hashable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from contextvars import ContextVar, copy_context
 from typing import Any, TypeVar
@@ -49,6 +48,8 @@ def mapped(function: Callable[[int], T], items: Iterable[int], like: Array, thre
     owner = library_of(like)
     if owner is None or owner.name != "numpy" or threads == 1:
         return [function(item) for item in items]
+    from concurrent.futures import ThreadPoolExecutor
+
     with ThreadPoolExecutor(max_workers=threads or cores()) as pool:
         return list(pool.map(lambda each: each[0].run(function, each[1]), [(copy_context(), item) for item in items]))
 

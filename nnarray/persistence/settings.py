@@ -7,13 +7,12 @@ from dataclasses import MISSING, fields, is_dataclass
 from numbers import Integral, Real
 from typing import Any, TypeVar, cast
 
-from nnarray import layers, losses
+from nnarray import layers
 from nnarray.arguments import explain_settings
 from nnarray.layers import activations, initializers
 from nnarray.layers.base import Layer
 from nnarray.layers.containers import Composite
 from nnarray.layers.tensors import Tensor
-from nnarray.losses import summed
 from nnarray.names import named, shown
 
 C = TypeVar("C", bound=Callable[..., Any])
@@ -60,34 +59,39 @@ def register(cls: C) -> C:
             f"register needs a dataclass, such as a layer of your own, or a function with a name, def f(x); "
             f"got {shown(cls)}."
         )
-    known = KNOWN.get(name)
-    if known is not None and (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
-        raise ValueError(f"{known.__module__}.{known.__qualname__} already has the name {name!r}; choose another name.")
+    other = known(name)
+    if other is not None and (other.__module__, other.__qualname__) != (cls.__module__, cls.__qualname__):
+        raise ValueError(f"{other.__module__}.{other.__qualname__} already has the name {name!r}; choose another name.")
     KNOWN[name] = cls  # the same one again, when a notebook cell is run twice
     if isinstance(candidate, type):
         explain_settings(candidate)
     return cls
 
 
-_BASES = (
-    (layers, Layer),
-    (initializers, initializers.Initializer),
-    (losses, losses.Loss),
-    (summed, losses.Loss),
-)
-for _module, _base in _BASES:
-    for _value in vars(_module).values():
-        if isinstance(_value, type) and issubclass(_value, _base) and _value not in (_base, Layer):
-            register(_value)
+def known(name: Any) -> Callable[..., Any] | None:
+    """The class or function of that name. A class of this package is imported when a file or a setting names it."""
+    if isinstance(name, str) and name not in KNOWN:
+        own = _own(name)
+        if own is not None:
+            KNOWN[name] = explain_settings(own)
+    return KNOWN.get(name) if isinstance(name, str) else None
 
 
-def _known(name: Any) -> Callable[..., Any] | None:
-    """The class or function of that name; the layer of graphs, with many operators, is imported when it is needed."""
-    if name == "OnnxGraph" and name not in KNOWN:
+def _own(name: str) -> type | None:
+    """The layer, initializer or loss of this package with that name."""
+    if name == "OnnxGraph":  # with many operators
         from nnarray.onnx.layer import OnnxGraph
 
-        register(OnnxGraph)
-    return KNOWN.get(name) if isinstance(name, str) else None
+        return OnnxGraph
+    if name in layers.NAMES:
+        value = getattr(layers, name)
+        return value if isinstance(value, type) and issubclass(value, Layer) and value is not Layer else None
+    from nnarray import losses
+    from nnarray.losses import summed
+
+    value = next((vars(each)[name] for each in (initializers, losses, summed) if name in vars(each)), None)
+    bases = initializers.Initializer, losses.Loss
+    return value if isinstance(value, type) and issubclass(value, bases) and value not in bases else None
 
 
 # --- To JSON ---------------------------------------------------------------------------------------------------------
@@ -117,12 +121,12 @@ def encode(value: Any, where: str = "the network", tensors: dict[str, Any] | Non
         tensors[name] = value.values
         return {"type": TENSOR, "name": name}
     name = type(value).__name__
-    if _known(name) is type(value):
+    if known(name) is type(value):
         value = cast(Any, value)
         each = {field.name: encode(getattr(value, field.name), f"{where}, {name}", tensors) for field in fields(value)}
         return {"type": name, **each}
     own = getattr(value, "__name__", None)
-    if own is not None and _known(own) is value:
+    if own is not None and known(own) is value:
         return {"type": own}
     if isinstance(value, Layer | initializers.Initializer):
         raise ValueError(f"{where}: {name} cannot be saved, as it is not registered. Decorate it with @nn.register.")
@@ -160,7 +164,7 @@ def decode(value: Any, tensors: dict[str, Any] | None = None) -> Any:
         return {decode(k): decode(v, tensors) for k, v in value["items"]}
     if kind == TENSOR and tensors is not None:
         return Tensor(tensors.pop(value["name"]))
-    cls = _known(kind)
+    cls = known(kind)
     if cls is None:
         named_kind = f"type {kind!r}" if kind is not None else "a type"
         raise ValueError(

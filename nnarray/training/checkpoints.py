@@ -27,7 +27,7 @@ from nnarray.checks import integer
 from nnarray.layers.kinds import arrays_in
 from nnarray.persistence import archive
 from nnarray.persistence.archive import Archive, on_host
-from nnarray.persistence.settings import KNOWN, encode
+from nnarray.persistence.settings import encode, known
 from nnarray.training.callbacks import Callback, Run
 from nnarray.training.data import Data
 from nnarray.training.loading import UNREGISTERED, understood
@@ -136,7 +136,7 @@ def _loss_as_json(loss: Any) -> Any:
     if loss is None:
         return None
     name = type(loss).__name__
-    if KNOWN.get(name) is type(loss):
+    if known(name) is type(loss):
         with suppress(ValueError):
             return encode(loss, "the loss")
     own = {"type": loss.label, UNREGISTERED: True}

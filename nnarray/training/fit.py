@@ -23,12 +23,13 @@ from nnarray.training.answers import measures
 from nnarray.training.augmenting import check_images
 from nnarray.training.automatic import decided
 from nnarray.training.beginnings import warn_of_beginning
-from nnarray.training.callbacks import Callback, History, Run
+from nnarray.training.callbacks import Callback, Run
 from nnarray.training.checkpoints import CheckpointWriter, checkpoint_of, fingerprint
 from nnarray.training.context import TrainingContext
 from nnarray.training.data import Data, prepare, validation_split
 from nnarray.training.doubts import warn_of_doubts
 from nnarray.training.faults import naming_both
+from nnarray.training.history import History
 from nnarray.training.inputs import InMemory, is_bytes, joined_batches, kinds_of, placed, warn_of_bytes, whole
 from nnarray.training.lbfgs import minimise
 from nnarray.training.loading import resume

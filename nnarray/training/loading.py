@@ -7,7 +7,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import numpy as np
 
@@ -19,14 +19,17 @@ from nnarray.functional.propagation import Wiring
 from nnarray.kernels.compilation import quiet
 from nnarray.layers.base import Layer
 from nnarray.layers.kinds import specs
-from nnarray.losses import Loss
 from nnarray.persistence import archive
 from nnarray.persistence.archive import Archive
-from nnarray.persistence.settings import KNOWN, decode
-from nnarray.training.callbacks import Callback, EarlyStopping, History, Run
+from nnarray.persistence.settings import decode, known
+from nnarray.training.history import History
 from nnarray.training.state import TrainingState
 from nnarray.training.trainee import Trainee
 from nnarray.typing import Array, Shape
+
+if TYPE_CHECKING:
+    from nnarray.losses import Loss
+    from nnarray.training.callbacks import Callback, Run
 
 UNREGISTERED = "unregistered"
 """In the place of a setting: the class of the loss was not registered when it was saved."""
@@ -105,10 +108,12 @@ def _loss(noted: Any) -> tuple[Loss | None, str | None]:
     if not isinstance(noted, dict) or not isinstance(noted.get("type"), str):
         raise ValueError("its loss is damaged")
     name, own, function = noted["type"], UNREGISTERED in noted, noted.get("function")
-    if isinstance(function, dict) and function.get("type") not in KNOWN:
+    if isinstance(function, dict) and known(function.get("type")) is None:
         return None, str(function.get("type"))
-    if name not in KNOWN or (own and not set(noted) > {"type", UNREGISTERED}):
+    if known(name) is None or (own and not set(noted) > {"type", UNREGISTERED}):
         return None, name
+    from nnarray.losses import Loss
+
     try:
         loss = decode({key: value for key, value in noted.items() if key != UNREGISTERED})
     except ValueError:
@@ -281,6 +286,8 @@ def resume(
 
 def _still_stopped(reason: str | None, callbacks: Sequence[Callback], run: Run) -> str | None:
     """Why the training stays stopped; None if it never was, or if its early stopping now has more patience."""
+    from nnarray.training.callbacks import EarlyStopping
+
     stoppers = [each for each in callbacks if isinstance(each, EarlyStopping) and each.reason == reason]
     if reason is None or (stoppers and not any(each.is_over(run) for each in stoppers)):
         return None

@@ -9,9 +9,10 @@ from typing import Any
 from nnarray.kernels.engines import computing
 from nnarray.schedules import Schedule, schedule
 from nnarray.training.automatic import decided
-from nnarray.training.callbacks import History, Run
+from nnarray.training.callbacks import Run
 from nnarray.training.context import TrainingContext
 from nnarray.training.data import prepare
+from nnarray.training.history import History
 from nnarray.training.loop import next_epochs, trainer_of
 from nnarray.training.settings import FitSettings
 from nnarray.training.state import TrainingState

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 from nnarray.datasets.sources import Source
 from nnarray.functional.propagation import Wiring
 from nnarray.names import shown
-from nnarray.training.callbacks import History
+from nnarray.training.history import History
 from nnarray.typing import Array, Shape
 
 

@@ -118,7 +118,8 @@ def by_runtime(path: Path, X: Any) -> Any:
 
 
 def public_layers() -> Iterator[str]:
-    for name, each in vars(layers).items():
+    for name in layers.NAMES:
+        each = getattr(layers, name)
         if isinstance(each, type) and issubclass(each, nn.Layer) and each is not nn.Layer:
             yield name
 

@@ -17,7 +17,7 @@ from nnarray.names import named
 from nnarray.network import Network
 from nnarray.optimizers import Adam
 from nnarray.plotting import on_host
-from nnarray.training.callbacks import History
+from nnarray.training.history import History
 from nnarray.typing import Array
 
 if TYPE_CHECKING:

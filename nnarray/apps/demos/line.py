@@ -16,7 +16,8 @@ from nnarray.model import Model
 from nnarray.network import Network
 from nnarray.optimizers import SGD
 from nnarray.plotting import on_host
-from nnarray.training.callbacks import History, Run
+from nnarray.training.callbacks import Run
+from nnarray.training.history import History
 from nnarray.typing import Array
 
 if TYPE_CHECKING:

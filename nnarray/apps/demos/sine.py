@@ -16,7 +16,7 @@ from nnarray.network import Network
 from nnarray.optimizers import Adam
 from nnarray.plotting import on_host
 from nnarray.schedules import Cosine
-from nnarray.training.callbacks import History
+from nnarray.training.history import History
 from nnarray.typing import Array
 
 if TYPE_CHECKING:

@@ -16,7 +16,8 @@ from nnarray.models import gpt
 from nnarray.optimizers import AdamW
 from nnarray.schedules import Cosine
 from nnarray.text.characters import CharacterTokenizer
-from nnarray.training.callbacks import History, Run
+from nnarray.training.callbacks import Run
+from nnarray.training.history import History
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from nnarray.model import Model
-from nnarray.training.callbacks import History, Run
+from nnarray.training.callbacks import Run
+from nnarray.training.history import History
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
