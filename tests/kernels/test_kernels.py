@@ -261,7 +261,7 @@ def of_normalised_relu() -> list[Case]:
     ):
         weight = normal(shape[-1])
         weight[0] = 0.0  # all entries of a window are equal
-        x = normal(*shape) + 5.0 * normal(shape[-1])
+        x = normal(*shape) + normal(shape[-1])
         found.append(case(x, weight, normal(shape[-1]), epsilon=1e-5, window=window))
     return found
 
@@ -549,6 +549,7 @@ def dtype_of(name: str, position: int, dtype: str) -> str:
     if name in EXACT:
         return EXACT[name]
     is_wide = (name in LOSSES and position == 0) or (name in ALSO_WIDE and position > 0)
+    is_wide = is_wide or (name == "normalised_relu" and position in (1, 2))
     return "float32" if is_wide and dtype == "float16" else dtype
 
 
