@@ -8,6 +8,7 @@ Only this folder and `backends/` may depend on the array library.
 from nnarray.kernels.registry import TABLE, Kernel, kernel
 from nnarray.kernels.standard.activations import erfc, log_softmax, logistic, relu, relu_pullback, softmax, softplus
 from nnarray.kernels.standard.attention import attention, attention_pullback, rotated
+from nnarray.kernels.standard.blocks import normalised_relu
 from nnarray.kernels.standard.convolution import (
     activated_convolution,
     activated_convolution_pullback,

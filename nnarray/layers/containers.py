@@ -12,7 +12,7 @@ from nnarray import kernels
 from nnarray.backends import namespace
 from nnarray.checks import numbers_of_python, real
 from nnarray.layers.activations import Activation, Function, activation, bare, kept_activation
-from nnarray.layers.base import Context, Head, Layer, Out, Pullback, gradients_of, is_ours, outputs_of, settle
+from nnarray.layers.base import Context, Head, Layer, Out, Pullback, gradients_of, is_ours, outputs_of, own, settle
 from nnarray.layers.kinds import REAL, Takes, both, of_texts, same_kind, words
 from nnarray.names import shown
 from nnarray.typing import Array, Shape, Tree
@@ -273,17 +273,29 @@ class Row(Composite):
             shape = self._out_shape_of(position, shape)
         return shape
 
+    @cached_property
+    def _merged(self) -> Sequence[tuple[str, Layer]]:
+        """The layers as training computes them: some are one with those that follow."""
+        named, every = list[tuple[str, Any]](self.named_layers), list[tuple[str, Layer]]()
+        while named:
+            name, layer = named.pop(0)
+            if own(layer, "with_following"):
+                layer, count = layer.with_following([each for _, each in named])
+                del named[:count]
+            every.append((name, layer))
+        return every
+
     def propagate(self, params: Tree, x: Array, ctx: Context) -> Out:
         """The forward pass through the layers; the pullback goes through them in reverse."""
         passed, wanted, mask = _Passed(self, ctx), ctx.input_gradient, ctx.mask
-        for name, layer in self.named_layers:
+        for name, layer in self._merged if ctx.training else self.named_layers:
             x, mask = passed.through(name, layer, params, x, mask, input_gradient=wanted)
             wanted = wanted or bool(params.get(name))
 
         def pullback(dy: Any, *dheads: Array) -> tuple[Any, Tree]:
             gradients: dict[str, Tree] = {}
-            for name, layer_pullback, own in passed.back(dheads):
-                dy, gradients[name] = (None, {}) if dy is None else layer_pullback(dy, *own)
+            for name, layer_pullback, heads in passed.back(dheads):
+                dy, gradients[name] = (None, {}) if dy is None else layer_pullback(dy, *heads)
             return dy, gradients
 
         return Out(x, pullback, passed.states, passed.heads, mask, passed.caches)
@@ -419,8 +431,8 @@ class Residual(Row):
         def pullback(dy: Array, *dheads: Array) -> tuple[Array | None, Tree]:
             dz = function_pullback(dy)
             dx, gradients = row_pullback(dz, *dheads[:inner])
-            for name, shortcut_pullback, own in around.back(dheads[inner:]):
-                dz, of_shortcut = shortcut_pullback(dz, *own)
+            for name, shortcut_pullback, heads in around.back(dheads[inner:]):
+                dz, of_shortcut = shortcut_pullback(dz, *heads)
                 gradients = {**gradients, name: of_shortcut}
             return None if dx is None or dz is None else dz + dx, gradients
 
@@ -521,8 +533,8 @@ class Branches(Composite):
             parts = self._parts(dy, widths, factors)
             dxs: dict[str, Any] = {}
             gradients: dict[str, Tree] = {}
-            for name, branch_pullback, own in passed.back(dheads):
-                dxs[name], gradients[name] = branch_pullback(parts.pop(), *own)
+            for name, branch_pullback, heads in passed.back(dheads):
+                dxs[name], gradients[name] = branch_pullback(parts.pop(), *heads)
             return self.together(dxs), gradients
 
         return Out(y, pullback, passed.states, passed.heads, mask, passed.caches)

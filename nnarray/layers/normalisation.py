@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
 from functools import partial
+from typing import Any
 
 from nnarray import kernels
 from nnarray.backends import namespace
 from nnarray.checks import above_zero, in_range, integer, real
+from nnarray.kernels.functions import FUNCTIONS
 from nnarray.kernels.standard.numerics import at_least_float32
-from nnarray.layers.base import Context, Layer, Out, Param
+from nnarray.layers.base import Context, Layer, Out, Param, own
 from nnarray.typing import Array, Shape, Tree
 
 
@@ -97,24 +100,63 @@ class BatchNorm(Layer):
         return Out(kernels.batch_norm(x, w, params["bias"], mean, variance, epsilon=self.epsilon), pullback)
 
     def _train(self, params: Tree, x: Array, ctx: Context) -> Out:
-        w, axes, count = params["weight"], tuple(range(x.ndim - 1)), math.prod(x.shape[:-1])
-        if count < 2:
-            raise ValueError(
-                f"BatchNorm cannot train on {count} entry per channel (a batch of shape {tuple(x.shape)}): it has no "
-                f"variance. Train on batches of at least two examples."
-            )
+        w, axes = params["weight"], tuple(range(x.ndim - 1))
+        self.refuse_single(x)
         z, inverse, mean, variance = kernels.normalise(x, axes=axes, epsilon=self.epsilon)
-        follow = partial(kernels.moving_average, momentum=self.momentum)
-        state = {
-            "mean": follow(ctx.state["mean"], mean),
-            "variance": follow(ctx.state["variance"], variance, factor=count / (count - 1)),
-        }
 
         def pullback(dy: Array) -> tuple[Array, Tree]:
             dx, dw, db = kernels.batch_norm_pullback(dy, z, w, inverse)
             return dx, {"weight": dw, "bias": db}
 
-        return Out(kernels.scale_and_shift(z, w, params["bias"]), pullback, state)
+        return Out(kernels.scale_and_shift(z, w, params["bias"]), pullback, self.followed(x, ctx, mean, variance))
+
+    def refuse_single(self, x: Array) -> None:
+        """Raise where a channel has one entry only."""
+        if (count := math.prod(x.shape[:-1])) < 2:
+            raise ValueError(
+                f"BatchNorm cannot train on {count} entry per channel (a batch of shape {tuple(x.shape)}): it has no "
+                f"variance. Train on batches of at least two examples."
+            )
+
+    def followed(self, x: Array, ctx: Context, mean: Array, variance: Array) -> Tree:
+        """The running statistics after a batch with this mean and this variance."""
+        count, follow = math.prod(x.shape[:-1]), partial(kernels.moving_average, momentum=self.momentum)
+        return {
+            "mean": follow(ctx.state["mean"], mean),
+            "variance": follow(ctx.state["variance"], variance, factor=count / (count - 1)),
+        }
+
+    def with_following(self, following: Sequence[Layer]) -> tuple[Layer, int]:
+        """The layer with those of the following ones that training computes in the same pass, and their number."""
+        function = getattr(following[0], "resolved", None) if following else None
+        if function is not FUNCTIONS["relu"] or own(following[0], "family") != "activation":
+            return self, 0
+        pool = next((each for each in following[1:2] if own(each, "takes_largest")), None)
+        return _NormalisedRelu(self, pool), 1 if pool is None else 2
+
+
+@dataclass(frozen=True)
+class _NormalisedRelu(Layer):
+    """Batch normalisation, ReLU, and pooling if there is some, in training."""
+
+    family = "normalisation"
+
+    norm: BatchNorm
+    pool: Any
+
+    def forward(self, params: Tree, x: Array, ctx: Context) -> Out:
+        """The outputs of the last layer, the pullback of all, and the new running statistics."""
+        self.norm.refuse_single(x)
+        window = None if self.pool is None else self.pool.window(tuple(x.shape[1:]))
+        y, mean, variance, back = kernels.normalised_relu(
+            x, params["weight"], params["bias"], epsilon=self.norm.epsilon, window=window
+        )
+
+        def pullback(dy: Array) -> tuple[Array, Tree]:
+            dx, dw, db = back(dy)
+            return dx, {"weight": dw, "bias": db}
+
+        return Out(y, pullback, self.norm.followed(x, ctx, mean, variance))
 
 
 @dataclass(frozen=True)

@@ -89,6 +89,7 @@ class MaxPool2D(_Pool2D):
     """
 
     drawn_as = "max"
+    takes_largest = True
 
     def lower(self, engine: Any, params: Tree, shape: Shape) -> Any:
         """The layer prepared for inference by an engine."""

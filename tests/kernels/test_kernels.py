@@ -249,6 +249,23 @@ def of_batch_norm_pullback() -> list[Case]:
     return [case(dz, z, positive(dz.shape[-1]), inverse) for dz, z, inverse in leading]
 
 
+def of_normalised_relu() -> list[Case]:
+    found = []
+    for shape, window in (
+        ((5, 3, 4), None),
+        ((90, 40), None),
+        ((2, 5, 7, 16), Window((2, 2), (2, 2))),
+        ((3, 4, 6, 24), Window((2, 3), (2, 3))),
+        ((2, 6, 5, 8), Window((3, 3), (2, 2), ((1, 1), (1, 1)))),
+        ((2, 4, 4, 3), Window((2, 2), (2, 2))),
+    ):
+        weight = normal(shape[-1])
+        weight[0] = 0.0  # all entries of a window are equal
+        x = normal(*shape) + normal(shape[-1])
+        found.append(case(x, weight, normal(shape[-1]), epsilon=1e-5, window=window))
+    return found
+
+
 def of_recurrence() -> list[Case]:
     found = []
     for name, (batch, positions, features, units), settings in (
@@ -357,6 +374,7 @@ CASES: dict[str, Callable[[], list[Case]]] = {
         case(normal(1), positive(1, 1), momentum=1.0),
     ],
     "batch_norm_pullback": of_batch_norm_pullback,
+    "normalised_relu": of_normalised_relu,
     "local_response": lambda: [case(x, **o) for x, o in ((PICTURES, RESPONSE), (normal(3, 5), LARGE_RESPONSE))],
     "local_response_pullback": lambda: [
         case(normal(*x.shape), x, **o) for x, o in ((PICTURES, RESPONSE), (normal(3, 5), LARGE_RESPONSE))
@@ -531,6 +549,7 @@ def dtype_of(name: str, position: int, dtype: str) -> str:
     if name in EXACT:
         return EXACT[name]
     is_wide = (name in LOSSES and position == 0) or (name in ALSO_WIDE and position > 0)
+    is_wide = is_wide or (name == "normalised_relu" and position in (1, 2))
     return "float32" if is_wide and dtype == "float16" else dtype
 
 

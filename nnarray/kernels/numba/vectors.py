@@ -28,18 +28,20 @@ VECTOR = ir.VectorType(ir.FloatType(), LANES)
 FLAGS = ("contract", "reassoc", "nsz")
 
 
-def _pointer(context: Any, builder: Any, kind: Any, array: Any, index: Any) -> Any:
+def pointer(context: Any, builder: Any, kind: Any, array: Any, index: Any) -> Any:
     """Where an entry of a flat array lies."""
     data = context.make_array(kind)(context, builder, array).data
     return builder.gep(data, [index])
 
 
-def _load(builder: Any, pointer: Any) -> Any:
-    return builder.load(builder.bitcast(pointer, VECTOR.as_pointer()), align=4)
+def load(builder: Any, place: Any) -> Any:
+    """LANES entries."""
+    return builder.load(builder.bitcast(place, VECTOR.as_pointer()), align=4)
 
 
-def _store(builder: Any, vector: Any, pointer: Any) -> None:
-    builder.store(vector, builder.bitcast(pointer, VECTOR.as_pointer()), align=4)
+def store(builder: Any, vector: Any, place: Any) -> None:
+    """Write LANES entries."""
+    builder.store(vector, builder.bitcast(place, VECTOR.as_pointer()), align=4)
 
 
 def _filled(builder: Any, number: Any) -> Any:
@@ -49,7 +51,8 @@ def _filled(builder: Any, number: Any) -> Any:
     return builder.shuffle_vector(one, one, ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES))
 
 
-def _constant(value: float) -> Any:
+def constant(value: float) -> Any:
+    """A number in every lane."""
     return ir.Constant(VECTOR, [float(np.float32(value))] * LANES)
 
 
@@ -63,15 +66,15 @@ def _combination(matrix: Any) -> Any:
             kinds = signature.args
             vectors: list[Any] = []
             for _ in range(matrix.shape[1]):
-                vectors.append(_load(builder, _pointer(context, builder, kinds[0], source, at)))
+                vectors.append(load(builder, pointer(context, builder, kinds[0], source, at)))
                 at = builder.add(at, step)
             for row in matrix:
                 total: Any = None
                 for factor, vector in zip(row, vectors, strict=True):
                     if factor:
-                        term = vector if factor == 1 else builder.fmul(vector, _constant(factor), flags=FLAGS)
+                        term = vector if factor == 1 else builder.fmul(vector, constant(factor), flags=FLAGS)
                         total = term if total is None else builder.fadd(total, term, flags=FLAGS)
-                _store(builder, total, _pointer(context, builder, kinds[3], target, to))
+                store(builder, total, pointer(context, builder, kinds[3], target, to))
                 to = builder.add(to, stride)
             return context.get_dummy_value()
 
@@ -101,15 +104,15 @@ def _product_of(rows: int, *, adding: bool = False) -> Any:
             kinds = signature.args
             sums = [[cgutils.alloca_once(builder, VECTOR) for _ in range(2)] for _ in range(rows)]
             halves = [ir.Constant(ir.IntType(64), half * LANES) for half in range(2)]
-            c_pointer = _pointer(context, builder, kinds[9], c, out)
-            start = c_pointer if adding else _pointer(context, builder, kinds[14], bias, first)
+            c_pointer = pointer(context, builder, kinds[9], c, out)
+            start = c_pointer if adding else pointer(context, builder, kinds[14], bias, first)
             for r in range(rows):
                 for half in range(2):
-                    builder.store(_load(builder, builder.gep(start, [halves[half]])), sums[r][half])
+                    builder.store(load(builder, builder.gep(start, [halves[half]])), sums[r][half])
                 start = builder.gep(start, [c_row]) if adding else start
             a_start, b_start = (
-                _pointer(context, builder, kinds[0], a, at),
-                _pointer(context, builder, kinds[5], b, to),
+                pointer(context, builder, kinds[0], a, at),
+                pointer(context, builder, kinds[5], b, to),
             )
             with cgutils.for_range(builder, outer) as o:
                 a_line = builder.gep(a_start, [builder.mul(o.index, a_outer)])
@@ -117,7 +120,7 @@ def _product_of(rows: int, *, adding: bool = False) -> Any:
                 with cgutils.for_range(builder, inner) as k:
                     a_pointer = builder.gep(a_line, [builder.mul(k.index, a_inner)])
                     b_pointer = builder.gep(b_line, [builder.mul(k.index, b_inner)])
-                    right = [_load(builder, b_pointer), _load(builder, builder.gep(b_pointer, [halves[1]]))]
+                    right = [load(builder, b_pointer), load(builder, builder.gep(b_pointer, [halves[1]]))]
                     for r in range(rows):
                         left = _filled(builder, builder.load(a_pointer, align=4))
                         for half in range(2):
@@ -130,7 +133,7 @@ def _product_of(rows: int, *, adding: bool = False) -> Any:
                 for half in range(2):
                     total = builder.load(sums[r][half])
                     total = builder.select(builder.fcmp_ordered("<", total, floor), floor, total)  # nan stays nan
-                    _store(builder, total, builder.gep(c_pointer, [halves[half]]))
+                    store(builder, total, builder.gep(c_pointer, [halves[half]]))
                 c_pointer = builder.gep(c_pointer, [c_row])
             return context.get_dummy_value()
 
@@ -190,21 +193,21 @@ def _largest_of(vectors: int) -> Any:
     ) -> Any:  # fmt: skip
         def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             x, at, down, across, rows, columns, y, to = arguments
-            best = [cgutils.alloca_once_value(builder, _constant(-np.inf)) for _ in range(vectors)]
+            best = [cgutils.alloca_once_value(builder, constant(-np.inf)) for _ in range(vectors)]
             steps = [ir.Constant(ir.IntType(64), v * LANES) for v in range(vectors)]
-            start = _pointer(context, builder, signature.args[0], x, at)
+            start = pointer(context, builder, signature.args[0], x, at)
             with cgutils.for_range(builder, rows) as i:
                 line = builder.gep(start, [builder.mul(i.index, down)])
                 with cgutils.for_range(builder, columns) as j:
                     current = builder.gep(line, [builder.mul(j.index, across)])
                     for step, kept in zip(steps, best, strict=True):
-                        seen, before = _load(builder, builder.gep(current, [step])), builder.load(kept)
+                        seen, before = load(builder, builder.gep(current, [step])), builder.load(kept)
                         won = builder.fcmp_ordered(">", seen, before)
                         won = builder.or_(won, builder.fcmp_unordered("uno", seen, seen))
                         builder.store(builder.select(won, seen, before), kept)
-            current = _pointer(context, builder, signature.args[6], y, to)
+            current = pointer(context, builder, signature.args[6], y, to)
             for step, kept in zip(steps, best, strict=True):
-                _store(builder, builder.load(kept), builder.gep(current, [step]))
+                store(builder, builder.load(kept), builder.gep(current, [step]))
             return context.get_dummy_value()
 
         n = types.int64
@@ -227,19 +230,19 @@ def to_first(
         x, at, down, across, rows, columns, y, dy, to, dx = arguments
         kinds = signature.args
         best, gradient = (
-            _load(builder, _pointer(context, builder, kinds[i], array, to)) for i, array in ((6, y), (7, dy))
+            load(builder, pointer(context, builder, kinds[i], array, to)) for i, array in ((6, y), (7, dy))
         )
         left = cgutils.alloca_once_value(builder, gradient)  # what no entry has been given yet
-        seen, given = (_pointer(context, builder, kinds[i], array, at) for i, array in ((0, x), (9, dx)))
+        seen, given = (pointer(context, builder, kinds[i], array, at) for i, array in ((0, x), (9, dx)))
         with cgutils.for_range(builder, rows) as i:
             line = builder.mul(i.index, down)
             with cgutils.for_range(builder, columns) as j:
                 step = builder.add(line, builder.mul(j.index, across))
-                won = builder.fcmp_ordered("==", _load(builder, builder.gep(seen, [step])), best)
+                won = builder.fcmp_ordered("==", load(builder, builder.gep(seen, [step])), best)
                 rest, place = builder.load(left), builder.gep(given, [step])
-                part = builder.select(won, rest, _constant(0.0))
-                _store(builder, builder.fadd(_load(builder, place), part, flags=FLAGS), place)
-                builder.store(builder.select(won, _constant(0.0), rest), left)
+                part = builder.select(won, rest, constant(0.0))
+                store(builder, builder.fadd(load(builder, place), part, flags=FLAGS), place)
+                builder.store(builder.select(won, constant(0.0), rest), left)
         return context.get_dummy_value()
 
     n = types.int64
