@@ -6,6 +6,7 @@ memory that is the same at each token. So weights, caches and memory are looked 
 
 from __future__ import annotations
 
+import importlib
 from typing import Any, NamedTuple, Protocol
 
 from nnarray.kernels.compilation import numba_pieces
@@ -64,8 +65,8 @@ class Plan(Protocol):
 
 
 def plan_of(batch: int, dtype: Any) -> Plan | None:
-    """An empty plan; None if the layers are as fast for numbers of this dtype."""
+    """An empty plan; None if the layers compute, because the dtype has too few digits for sums."""
     loops = numba_pieces("decoding")
-    if loops and loops.takes(dtype):
+    if loops and loops.takes(batch, dtype):
         return loops.Plan(batch)
-    return None
+    return importlib.import_module("nnarray.kernels.numpy.decoding").Plan(batch, dtype) if dtype.itemsize > 2 else None

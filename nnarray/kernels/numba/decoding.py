@@ -235,17 +235,15 @@ def _run(table: Any, tokens: Any, position: int, turn: int, rank: int, size: int
             return
 
 
-def takes(dtype: Any) -> bool:
-    """Whether there are loops for numbers of this dtype."""
-    return dtype == np.float32
+def takes(batch: int, dtype: Any) -> bool:
+    """Whether there are loops for numbers of this dtype, and so few sequences that they are faster."""
+    return dtype == np.float32 and batch <= MOST
 
 
 class Plan:
     """As `nnarray.kernels.decoding.Plan` says: each operation is a row of addresses and sizes."""
 
     def __init__(self, batch: int) -> None:
-        if batch > MOST:
-            raise Unplanned
         self.batch, self.rows, self.kept, self.weights = batch, list[list[int]](), list[Any](), 0
         self.table, self.tokens = None, np.zeros(batch, np.int64)
         self.marks, self.turn = np.zeros((THREADS + 1) * APART, np.int64), 0
@@ -298,6 +296,8 @@ class Plan:
 
     def joined(self, parts: list[Any], join: str) -> Any:
         """The sum of the parts, or their product."""
+        if join == "concat":
+            raise Unplanned
         total, *others = parts
         for each in others:
             x, total = total, np.empty_like(total)
