@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -61,8 +61,8 @@ class Plan:
         """f(x)."""
         if function.elementwise and not function.value_program(x.dtype).operations:
             return x
-        y = np.empty_like(x)
-        self.calls.append((lambda: np.copyto(y, function.value(x)), ()))
+        y, value = np.empty_like(x), cast(Callable[[Any], Any], function.value)
+        self.calls.append((lambda: np.copyto(y, value(x)), ()))
         return y
 
     def joined(self, parts: list[Any], join: str) -> Any:
