@@ -36,7 +36,7 @@ from nnarray.backends import (
     without_record,
 )
 from nnarray.checks import integer, refuse_non_finite, switch
-from nnarray.engines import Predictor, prepared
+from nnarray.engines import Decoder, Predictor, decoder_of, prepared
 from nnarray.functional.decoding import Cache, decode, new_cache, positions_of, refuse_without_positions
 from nnarray.functional.layout import Parameters
 from nnarray.functional.propagation import Wiring, forward, input_gradient, pullback
@@ -873,9 +873,23 @@ class Model(metaclass=Explained):
         if self._decode is None:
             self._decode = compiled(partial(decode, self.wiring), self._theta, key_of("decode", self.wiring))
         cache.consumed = not any(map(is_traced, arrays_in(tokens)))  # what is being compiled writes into nothing
-        with engines.computing(self._engine):
-            y, layers = self._decode(self._nested(), self._state, tokens, cache.layers, cache.position)
-        return y, cache._replace(layers=layers, position=after)
+        planned = self._planned(cache, tokens)
+        if planned is not None:
+            y, layers = planned(tokens, cache.position), cache.layers
+        else:
+            with engines.computing(self._engine):
+                y, layers = self._decode(self._nested(), self._state, tokens, cache.layers, cache.position)
+        following = cache._replace(layers=layers, position=after)
+        following.decoder = cache.decoder
+        return y, following
+
+    def _planned(self, cache: Cache, tokens: Any) -> Decoder | None:
+        """The plan for the next token, that of the cache or a new one; None if the layers compute."""
+        if positions_of(tokens) > 1 or any(is_traced(each) or stands_in(each) for each in arrays_in(tokens)):
+            return None
+        if cache.decoder is None or not cache.decoder.fits(self._plain, cache.layers, self._engine):
+            cache.decoder = decoder_of(self.wiring, self._plain, cache, engine=self._engine)
+        return cache.decoder if cache.decoder and cache.decoder.plan else None
 
     @explained
     def predict(

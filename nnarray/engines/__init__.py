@@ -31,6 +31,23 @@ class Predictor(Protocol):
         ...
 
 
+class Decoder(Protocol):
+    """Computes the next position of some sequences, prepared for some parameters and one cache."""
+
+    @property
+    def plan(self) -> Any:
+        """None if the layers compute."""
+        ...
+
+    def fits(self, theta: Any, layers: Any, engine: str) -> bool:
+        """Whether these are still the parameters, the arrays of the cache and the engine."""
+        ...
+
+    def __call__(self, tokens: Any, position: int) -> Any:
+        """The outputs for tokens of shape (batch, 1); the cache has this position then."""
+        ...
+
+
 def steps_of(*task: Any, engine: str, **settings: Any) -> Stepper | None:
     """Prepared steps, made by `training`; None if nothing is faster than the layers."""
     way = None if engine == LAYERS else _way("training")
@@ -41,6 +58,12 @@ def prepared(*task: Any, engine: str) -> Predictor | None:
     """A prepared network, made by `inference`; None if nothing is faster than the layers."""
     way = None if engine == LAYERS else _way("inference")
     return way and way.prepared(*task, engine)
+
+
+def decoder_of(*task: Any, engine: str) -> Decoder | None:
+    """A prepared computation of the next position, made by `decoding`; None if that engine is missing."""
+    way = _way("decoding")
+    return way and way.decoder_of(*task, engine)
 
 
 def _way(name: str) -> Any:

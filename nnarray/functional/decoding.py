@@ -43,6 +43,12 @@ class Cache(_Cache):
     """
 
     consumed = False
+    decoder: Any = None
+    """The plan of the next token, if there is one: it writes into these arrays."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy, also by pickle, has other arrays, and so no plan."""
+        return {"consumed": self.consumed}
 
     def copy(self) -> Cache:
         """The same with arrays of its own, to continue the sequences in several ways.

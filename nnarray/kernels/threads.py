@@ -6,7 +6,6 @@ It is for functions that release Python's lock: compiled loops, and NumPy's on l
 from __future__ import annotations
 
 import functools
-import itertools
 import os
 import threading
 from collections.abc import Callable
@@ -25,18 +24,23 @@ def shared(work: Work, count: int, least: int) -> None:
 
     Threads that already work for another caller are not waited for.
     """
-    parts = max(min(_threads(), count // max(least, 1)), 1)
+    together(lambda rank, size: work(rank * count // size, (rank + 1) * count // size), count // max(least, 1))
+
+
+def together(work: Work, most: int) -> None:
+    """work(rank, size) at the same time in each of `size` threads, at most `most`, of which this one is the first."""
+    parts = min(_threads(), most)
     team: list[_Helper] = []
     errors: list[BaseException | None] = []
     try:
         for helper in _team(os.getpid(), numba_pieces()) if parts > 1 else ():
             if len(team) < parts - 1 and helper.free.acquire(blocking=False):
                 team.append(helper)
-        first, *others = itertools.pairwise(part * count // (len(team) + 1) for part in range(len(team) + 2))
-        for helper, each in zip(team, others, strict=True):
-            helper.begin(work, *each)
+        size = len(team) + 1
+        for rank, helper in enumerate(team, start=1):
+            helper.begin(work, rank, size)
         try:
-            work(*first)
+            work(0, size)
         except Exception as error:  # wait for the others first
             errors.append(error)
         errors += [helper.end() for helper in team]

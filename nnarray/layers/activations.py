@@ -112,6 +112,10 @@ class Activation(Layer):
         """Whether the pullback follows from a record of the function."""
         return self.derivative is None and not isinstance(self.function, str)
 
+    def planned(self, engine: Any, params: Tree, cache: Tree, x: Any) -> Any:
+        """The function in a plan of decoding."""
+        return engine.plan.applied(x, self.resolved)
+
     def forward(self, params: Tree, x: Array, ctx: Context) -> Out:
         """The function applied to each entry of `x`; `y` has the shape of `x`."""
         y = self.resolved.value(x)

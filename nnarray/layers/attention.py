@@ -8,6 +8,7 @@ from typing import Any
 from nnarray import kernels, random
 from nnarray.backends import device_of, namespace
 from nnarray.checks import above_zero, in_range, integer
+from nnarray.kernels.decoding import Heads
 from nnarray.layers.base import Context, Layer, Out, Param, settle
 from nnarray.layers.initializers import Initializer, kept_initializer
 from nnarray.layers.kinds import BOOLEAN, Spec
@@ -174,6 +175,18 @@ class MultiHeadAttention(Layer):
             return dx, {name: each for name, each in found.items() if each is not None}
 
         return Out(kernels.affine(joined, out_weight, params.get("out_bias")), pullback, mask=ctx.mask)
+
+    def planned(self, engine: Any, params: Tree, cache: Tree, x: Any) -> Any:
+        """The layer in a plan of decoding, with the rotations of all positions."""
+        sizes = Heads(self.heads, self.groups, x.shape[1] // self.heads)
+        rotation, plan = None, engine.plan
+        if self.rotary is not None:
+            xp = namespace(x)
+            positions = xp.zeros((1, engine.length, 1), dtype=x.dtype, device=device_of(x))
+            angle = angles(positions, Context(), sizes.size, self.rotary)
+            rotation = xp.cos(angle), xp.sin(angle)
+        y = plan.attended(plan.product(x, params["weight"], params.get("bias")), sizes, cache, rotation)
+        return plan.product(y, params["out_weight"], params.get("out_bias"))
 
     def parts(self, params: Tree, x: Array) -> tuple[Array, Array, Array]:
         """The queries, keys and values of whole sequences, (batch, heads, positions, size)."""

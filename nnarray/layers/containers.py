@@ -417,6 +417,15 @@ class Residual(Row):
             )
         return inner
 
+    def planned(self, engine: Any, params: Tree, cache: Tree, x: Any) -> Any:
+        """The layers in a plan of decoding, and the sum."""
+        around = x
+        if self.shortcut:
+            name = self.names[-1]
+            around = engine.layer(self.layers[-1], params.get(name, {}), cache.get(name, {}), x)
+        change = engine.row(self.change, params, cache, x)
+        return engine.plan.applied(engine.plan.joined([around, change], "add"), self.function)
+
     def propagate(self, params: Tree, x: Array, ctx: Context) -> Out:
         """The forward pass through layers and shortcut; the pullback adds the gradients of both."""
         change = self.change.propagate(params, x, ctx)
@@ -517,6 +526,10 @@ class Branches(Composite):
                 f"nn.Flatten() removes positions."
             )
         return (*shapes[0][:-1], sum(each[-1] for each in shapes))
+
+    def planned(self, engine: Any, params: Tree, cache: Tree, x: Any) -> Any:
+        """The branches in a plan of decoding, and what joins them."""
+        return engine.plan.joined(engine.side_by_side(self, params, cache, x), self.join)
 
     def propagate(self, params: Tree, x: Any, ctx: Context) -> Out:
         """The forward pass through all branches; the pullback adds their gradients with respect to x."""

@@ -91,6 +91,10 @@ class Dense(Layer):
         """The layer prepared for inference by an engine, with another function after it if one is given."""
         return engine.dense(params["weight"], params.get("bias"), function or self.function)
 
+    def planned(self, engine: Any, params: Tree, cache: Tree, x: Any) -> Any:
+        """The layer in a plan of decoding."""
+        return engine.plan.applied(engine.plan.product(x, params["weight"], params.get("bias")), self.function)
+
     def forward(self, params: Tree, x: Array, ctx: Context) -> Out:
         """The outputs f(x W + b), and their pullback."""
         f, weight = self.function, params["weight"]

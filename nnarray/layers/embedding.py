@@ -110,6 +110,10 @@ class Embedding(Layer):
         """The number of vectors and their size."""
         return f" {self.count} × {self.size}"
 
+    def planned(self, engine: Any, params: Tree, cache: Tree, x: Any) -> Any:
+        """The layer in a plan of decoding, which has no masks."""
+        return None if self.padding_index is not None else engine.plan.looked_up(params["weight"])
+
     def forward(self, params: Tree, x: Array, ctx: Context) -> Out:
         """The vectors; the pullback adds up dy over the positions of each integer."""
         y, counts = kernels.lookup(params["weight"], x), self._counts(x)

@@ -196,6 +196,10 @@ class LayerNorm(Layer):
         """The scale w and the shift b of each channel."""
         return _scale_and_shift(shape[-1])
 
+    def planned(self, engine: Any, params: Tree, cache: Tree, x: Any) -> Any:
+        """The layer in a plan of decoding."""
+        return engine.plan.normalised(x, params["weight"], params["bias"], self.epsilon, centred=True)
+
     def forward(self, params: Tree, x: Array, ctx: Context) -> Out:
         """The normalised inputs, and their pullback."""
         w = params["weight"]
@@ -307,6 +311,10 @@ class RMSNorm(Layer):
         """The shape of the inputs."""
         _refuse_no_channels(shape)
         return shape
+
+    def planned(self, engine: Any, params: Tree, cache: Tree, x: Any) -> Any:
+        """The layer in a plan of decoding."""
+        return engine.plan.normalised(x, params["weight"], None, self.epsilon, centred=False)
 
     def forward(self, params: Tree, x: Array, ctx: Context) -> Out:
         """The normalised inputs, and their pullback."""

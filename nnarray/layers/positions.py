@@ -97,6 +97,10 @@ class LearnedPositions(Layer):
                 f"with LearnedPositions({count}) and train it."
             )
 
+    def planned(self, engine: Any, params: Tree, cache: Tree, x: Any) -> Any:
+        """The layer in a plan of decoding."""
+        return engine.plan.at_position(x, params["weight"])
+
     def forward(self, params: Tree, x: Array, ctx: Context) -> Out:
         """The sum; the pullback adds up dy over the batch for each position."""
         weight, count = params["weight"], x.shape[1]
@@ -188,6 +192,12 @@ class SinusoidalPositions(Layer):
         """The shape of the inputs."""
         refuse_no_sequence(shape)
         return shape
+
+    def planned(self, engine: Any, params: Tree, cache: Tree, x: Any) -> Any:
+        """The layer in a plan of decoding, with the vectors of all positions."""
+        xp = namespace(x)
+        zeros = xp.zeros((1, engine.length, x.shape[1]), dtype=x.dtype, device=device_of(x))
+        return engine.plan.at_position(x, self.forward({}, zeros, Context()).y[0, ...])
 
     def forward(self, params: Tree, x: Array, ctx: Context) -> Out:
         """The sum; the pullback returns dy."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from nnarray import kernels, random
 from nnarray.backends import device_of, namespace
@@ -53,6 +54,10 @@ class Dropout(Layer):
     def drawn_numbers(self) -> str:
         """Its rate."""
         return f" {self.rate:g}"
+
+    def planned(self, engine: Any, params: Tree, cache: Tree, x: Any) -> Any:
+        """The layer in a plan of decoding: nothing."""
+        return x
 
     def forward(self, params: Tree, x: Array, ctx: Context) -> Out:
         """The inputs, in training times a random mask; the pullback uses the same mask."""

@@ -182,6 +182,10 @@ class TransformerBlock(Layer):
             raise ValueError(f"expects sequences of {self.size} features, (positions, {self.size}); got {shape}.")
         return self.whole.out_shape(shape)
 
+    def planned(self, engine: Any, params: Tree, cache: Tree, x: Any) -> Any:
+        """The block in a plan of decoding."""
+        return engine.layer(self.whole, params, cache, x)
+
     def forward(self, params: Tree, x: Array, ctx: Context) -> Out:
         """The outputs, and their pullback."""
         return self.whole.forward(params, x, ctx)
@@ -243,6 +247,10 @@ class Tied(Row):
         count, size = self._vectors()
         positions = super().out_shape(shape)[:-1]
         return super().multiply_adds(shape) + count * size * (positions[0] if positions else 1)
+
+    def planned(self, engine: Any, params: Tree, cache: Tree, x: Any) -> Any:
+        """The layers in a plan of decoding, and the product."""
+        return engine.plan.product(engine.row(self, params, cache, x), params[self.names[0]]["weight"].T, None)
 
     def propagate(self, params: Tree, x: Array, ctx: Context) -> Out:
         """The forward pass through the layers, and the product; the pullback adds both gradients of E."""

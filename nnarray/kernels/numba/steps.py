@@ -7,47 +7,17 @@ Numba keeps the machine code on disk.
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable
 from typing import Any
 
-import numba
 import numpy as np
-from numba import types
-from numba.extending import intrinsic
 
 from nnarray.kernels.entries import Entries
 from nnarray.kernels.functions import Function
 from nnarray.kernels.numba.entries import loop_of_entries
 from nnarray.kernels.numba.functions import addresses, called, compiled, exp, loops_of, piece
+from nnarray.kernels.numba.waiting import has_changed as has_changed
 from nnarray.kernels.numpy.elementwise import Calls
-
-# --- Waiting ------------------------------------------------------------------------------------------------------
-
-_yield = types.ExternalFunction("sched_yield", types.int32()) if os.name == "posix" else None
-
-
-@intrinsic
-def _look(context: Any, array: Any) -> Any:
-    """The first entry as it is in memory now, whoever writes it."""
-
-    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
-        return builder.load_atomic(data, "acquire", 8)
-
-    return types.int64(array), code
-
-
-@numba.njit(cache=True, nogil=True)
-def has_changed(count: Any, seen: int, turns: int) -> bool:
-    """Whether the number becomes another one while one looks at it so many times."""
-    for _ in range(turns):
-        if _look(count) != seen:  # pyright: ignore[reportCallIssue]
-            return True
-        if _yield is not None:
-            _yield()
-    return _look(count) != seen  # pyright: ignore[reportCallIssue]
-
 
 # --- Between two products ----------------------------------------------------------------------------------------
 
