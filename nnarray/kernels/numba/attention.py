@@ -5,6 +5,7 @@ The weights of some queries at a time stay in the cache, and keys that no query 
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import Any
 
@@ -202,6 +203,13 @@ def _of_positions(like: Any) -> Any:
     return empty((batch, positions, heads, size)).swapaxes(1, 2)
 
 
+def _in_a_row(*likes: Any) -> list[Any]:
+    """The same for arrays of as many positions, next to each other: `joined_heads` moves nothing."""
+    heads, like = [0, *itertools.accumulate(like.shape[1] for like in likes)], likes[0]
+    whole = empty((like.shape[0], like.shape[2], heads[-1], like.shape[3])).swapaxes(1, 2)
+    return [whole[:, start:stop] for start, stop in itertools.pairwise(heads)]
+
+
 def _task(q: Any, k: Any, mask: Any, first: int | None) -> tuple[Any, Any, int, int]:
     """Sizes, the keys that are seen, the last that the first query sees, and the least number of units of a thread."""
     (_, heads, queries, size), (_, groups, keys, _) = q.shape, k.shape
@@ -227,7 +235,7 @@ def attention_pullback(
     dy: Any, q: Any, k: Any, v: Any, y: Any, normaliser: Any, mask: Any, causal: bool
 ) -> tuple[Any, Any, Any]:
     """Dq, dk and dv."""
-    found = dq, dk, dv = _of_positions(q), _of_positions(k), _of_positions(v)
+    dq, dk, dv = _in_a_row(q, k, v) if q.shape[2] == k.shape[2] else [_of_positions(x) for x in (q, k, v)]
     arrays, steps = _entries(q, k, v, y, dy, dq, dk, dv)
     sizes, seen, last, least = _task(q, k, mask, 0 if causal else None)
     known = np.array(normaliser, order="C", copy=None)
@@ -236,4 +244,4 @@ def attention_pullback(
         _backward(arrays, steps, sizes, seen, last, (start, stop), known)
 
     shared(some, q.shape[0] * k.shape[1], least)
-    return found
+    return dq, dk, dv
