@@ -225,7 +225,7 @@ def _in_a_row(*likes: Any) -> list[Any]:
 
 
 def _task(q: Any, k: Any, mask: Any, first: int | None) -> tuple[Any, Any, int, int]:
-    """Sizes, the keys that are seen in whole panels, the last that the first query sees, and the least number of units of a thread."""
+    """Sizes, seen keys in whole panels, the last that the first query sees, the least number of units of a thread."""
     (_, heads, queries, size), (_, groups, keys, _) = q.shape, k.shape
     seen = np.zeros((1 if mask is None else len(mask), -(-keys // PANEL) * PANEL), dtype=bool)
     seen[:, :keys] = True if mask is None else mask[:, :keys]
