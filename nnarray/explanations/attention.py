@@ -22,7 +22,7 @@ from nnarray.explanations.numbers import (
 from nnarray.explanations.records import NO_ARITHMETIC, Arithmetic
 from nnarray.functional.hooks import Passage
 from nnarray.kernels.standard.numerics import at_least_float32
-from nnarray.layers.attention import MultiHeadAttention, joined_heads, split_heads
+from nnarray.layers.attention import MultiHeadAttention, split_heads
 from nnarray.typing import Array
 
 
@@ -35,7 +35,7 @@ def attention(
         return NO_ARITHMETIC
     q, k, v = layer.parts(params, passage.x)
     mixed, normaliser = kernels.attention(q, k, v, passage.mask, None, causal=layer.causal)
-    t, joined = seen[-1], joined_heads([mixed])
+    t, joined = seen[-1], kernels.joined_heads(mixed)
     query = Query(t, seen, q[0, 0, t, :], k[0, 0, ...], v[0, 0, ...], normaliser[0, 0, t])
     forward = [_projection(layer, params, passage, query), *query.scored(), query.mixed(joined[0, t, 0])]
     y, out, bias = passage.y, params["out_weight"], params.get("out_bias")
@@ -52,7 +52,7 @@ def attention(
     back.append(f"dL/dh[t, 0] = sum over f of dL/dy[0, t, f] · out_weight[0, f] = {terms} = {number(djoined[0, t, 0])}")
     back += query.backward(heads[0, 0, t, :], dq[0, 0, t, 0])
     if layer.rotary is None:  # else z is q before its rotation
-        back += _sums("", "x", passage.x, "dL/dq", joined_heads([dq]), gradients)
+        back += _sums("", "x", passage.x, "dL/dq", kernels.joined_heads(dq), gradients)
     return Arithmetic(tuple(forward), tuple(back))
 
 

@@ -7,7 +7,7 @@ Only this folder and `backends/` may depend on the array library.
 
 from nnarray.kernels.registry import TABLE, Kernel, kernel
 from nnarray.kernels.standard.activations import erfc, log_softmax, logistic, relu, relu_pullback, softmax, softplus
-from nnarray.kernels.standard.attention import attention, attention_pullback, rotated
+from nnarray.kernels.standard.attention import attention, attention_pullback, joined_heads, rotated
 from nnarray.kernels.standard.blocks import normalised_relu
 from nnarray.kernels.standard.convolution import (
     activated_convolution,
@@ -51,6 +51,7 @@ from nnarray.kernels.standard.updates import (
     adamax_update,
     amsgrad_update,
     decayed,
+    decayed_update,
     limited_gradient,
     lion_update,
     momentum_update,

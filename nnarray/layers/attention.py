@@ -161,7 +161,7 @@ class MultiHeadAttention(Layer):
         settings: dict[str, Any] = {"causal": self.causal, "rate": self.dropout if ctx.training else 0.0}
         kept = self._kept(q, k, ctx)
         y, normaliser = kernels.attention(q, k, v, ctx.mask, kept, **settings)
-        joined = joined_heads([y])
+        joined = kernels.joined_heads(y)
 
         def pullback(dy: Array) -> tuple[Array | None, Tree]:
             asked = {"bias_gradient": self.bias}
@@ -169,7 +169,7 @@ class MultiHeadAttention(Layer):
             djoined, dout, dout_bias = kernels.affine_pullback(dy, joined, out_weight, **asked)
             y, dy = split_heads(joined, self.heads), split_heads(djoined, self.heads)
             dq, dk, dv = kernels.attention_pullback(dy, q, k, v, y, normaliser, ctx.mask, kept, **settings)
-            dz = joined_heads([turn_back(dq), turn_back(dk), dv])
+            dz = kernels.joined_heads(turn_back(dq), turn_back(dk), dv)
             dx, dw, db = kernels.affine_pullback(dz, x, weight, input_gradient=ctx.input_gradient, **asked)
             found = {"weight": dw, "bias": db, "out_weight": dout, "out_bias": dout_bias}
             return dx, {name: each for name, each in found.items() if each is not None}
@@ -234,7 +234,9 @@ class MultiHeadAttention(Layer):
         causal = end is None or q.shape[2] > 1  # a last query sees all
         y, _ = kernels.attention(q, keys, values, mask, None, causal=causal, first=first)
         return Out(
-            kernels.affine(joined_heads([y]), params["out_weight"], params.get("out_bias")), mask=ctx.mask, cache=cache
+            kernels.affine(kernels.joined_heads(y), params["out_weight"], params.get("out_bias")),
+            mask=ctx.mask,
+            cache=cache,
         )
 
 
@@ -246,11 +248,3 @@ def split_heads(x: Array, heads: int) -> Array:
     """(batch, positions, heads size) as (batch, heads, positions, size)."""
     xp = namespace(x)
     return xp.permute_dims(xp.reshape(x, (*x.shape[:2], heads, x.shape[2] // heads)), (0, 2, 1, 3))
-
-
-def joined_heads(parts: list[Array]) -> Array:
-    """The inverse, for parts next to each other."""
-    xp = namespace(parts[0])
-    moved = [xp.permute_dims(part, (0, 2, 1, 3)) for part in parts]
-    rows = [xp.reshape(part, (*part.shape[:2], part.shape[2] * part.shape[3])) for part in moved]
-    return rows[0] if len(rows) == 1 else xp.concat(rows, axis=-1)

@@ -126,8 +126,9 @@ class DecoupledDecay(Transform):
 
     def apply(self, gradient: Array, theta: Array, slots: Slots, info: Info) -> tuple[Array, Array, Slots]:
         factor = info.numbers["rate"] * self.decay
-        shrink = factor * theta if info.decays is None else theta * (factor * info.decays)
-        return gradient, theta - shrink, slots
+        if info.decays is None:
+            return gradient, theta - factor * theta, slots
+        return gradient, kernels.decayed_update(theta, info.decays, rate=factor), slots
 
 
 @dataclass(frozen=True)

@@ -332,6 +332,7 @@ CASES: dict[str, Callable[[], list[Case]]] = {
         case(normal(600, 3), RNG.integers(0, 3, 600), total=600),
     ],
     "sgd_update": lambda: of_update(2, [{"rate": 0.1}]),
+    "decayed_update": lambda: of_update(2, [{"rate": 0.1}]),
     "momentum_update": lambda: of_update(3, [MOMENTUM | {"nesterov": n} for n in (True, False)]),
     "adam_update": lambda: of_update(4, [ADAM]),
     "decayed": lambda: [
@@ -423,9 +424,24 @@ CASES: dict[str, Callable[[], list[Case]]] = {
         case(np.arange(6, dtype=np.int32).reshape(2, 3), *(np.asarray(word, dtype=np.int32) for word in (1, -2, 3))),
     ],
 }
+
+
+def heads_in_a_row(batch: int, positions: int, heads: tuple[int, ...], size: int) -> list[np.ndarray]:
+    """Arrays of heads that lie next to each other in memory."""
+    whole = normal(batch, positions, sum(heads), size)
+    parts = np.split(whole, np.cumsum(heads)[:-1], axis=2)
+    return [part.transpose(0, 2, 1, 3) for part in parts]
+
+
 CASES |= {
     "attention": lambda: of_attention(back=False),
     "attention_pullback": lambda: of_attention(back=True),
+    "joined_heads": lambda: [
+        case(normal(2, 3, 5, 4)),
+        case(normal(2, 3, 5, 4), normal(2, 1, 5, 4), normal(2, 1, 5, 4)),
+        case(normal(2, 3, 0, 4), normal(2, 1, 0, 4)),
+        case(*heads_in_a_row(2, 5, (3, 1, 1), 4)),
+    ],
     "rotated": lambda: [
         case(normal(2, 3, 5, 6), normal(5, 3), normal(5, 3)),
         case(normal(2, 0, 4), normal(0, 2), normal(0, 2)),

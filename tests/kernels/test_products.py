@@ -48,10 +48,11 @@ def test_products_are_those_of_the_definition(rows, inner, units, turned):
     assert dx.shape == x.shape
 
 
-def test_products_depend_neither_on_the_number_of_threads_nor_on_other_rows(monkeypatch):
+@pytest.mark.parametrize(("inner", "units"), [(128, 96), (128, 300), (300, 128)], ids=["rows", "panels", "strips"])
+def test_products_depend_neither_on_the_number_of_threads_nor_on_other_rows(inner, units, monkeypatch):
     from nnarray.kernels import threads
 
-    x, weight, dy = drawn((800, 128)), drawn((128, 96)), drawn((800, 96))
+    x, weight, dy = drawn((800, inner)), drawn((inner, units)), drawn((800, units))
     want = kernels.affine(x, weight, None), *kernels.affine_pullback(dy, x, weight)
     for count in (1, 2, 3):
         threads._team.cache_clear()

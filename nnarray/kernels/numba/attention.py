@@ -5,6 +5,7 @@ The weights of some queries at a time stay in the cache, and keys that no query 
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import Any
 
@@ -51,6 +52,38 @@ def _mean(rows: int, weights: Any, at: int, count: int, panels: Any, keys: int, 
         )  # fmt: skip
 
 
+@piece
+def _exponentials(row: Any, count: int, last: int, scale: Any, mask: Any) -> tuple[Any, Any]:
+    """Row <- exp(scale row - the largest) where a query sees up to `last`, else 0; that largest, and the sum.
+
+    Whole panels, so that no loop ends with single numbers.
+    """
+    largest, total = LOWEST, np.float32(0)
+    for j in range(_panels(count)):
+        score = row[j] * scale
+        row[j] = score if mask[j] & (j <= last) else ENDLESS
+    for j in range(_panels(count)):
+        largest = max(largest, row[j])
+    for j in range(_panels(count)):
+        row[j] = np.float32(0) if row[j] <= LOWEST else exp(row[j] - largest)  # nan stays nan
+        total += row[j]
+    return largest, total
+
+
+@piece
+def _derivatives(
+    p: Any, d: Any, count: int, last: int, scale: Any, normal: Any, along: Any, mask: Any, wide: int
+) -> None:
+    """P <- the weights from the products, and d <- the derivatives of these, of a query that sees up to `last`."""
+    end = _panels(count)
+    for j in range(end):
+        sees, power, change = mask[j] & (j <= last), exp(p[j] * scale - normal), d[j] - along
+        p[j] = power if sees else np.float32(0)
+        d[j] = power * change * scale if sees else np.float32(0)
+    for j in range(end, min(end + PANEL, wide)):  # as far as strips of keys reach that begin before
+        p[j], d[j] = np.float32(0), np.float32(0)
+
+
 @compiled
 def _forward(arrays: Any, steps: Any, sizes: Any, seen: Any, last: int, units: Any, normaliser: Any) -> None:
     """Y and normalisers of some groups of heads; query i sees the keys up to `last` + i that `seen` names."""
@@ -59,7 +92,7 @@ def _forward(arrays: Any, steps: Any, sizes: Any, seen: Any, last: int, units: A
     each, scale = heads // groups, np.float32(1.0 / math.sqrt(size))
     k_panels, v_panels = np.empty(size * _panels(keys), np.float32), np.empty(keys * _panels(size), np.float32)
     scores, means = np.empty((ROWS, _panels(keys)), np.float32), np.empty((ROWS, _panels(size)), np.float32)
-    bias = np.zeros(PANEL, np.float32)
+    bias, factors = np.zeros(PANEL, np.float32), np.empty(ROWS, np.float32)
     for unit in range(units[0], units[1]):
         b, g = unit // groups, unit % groups
         mask = seen[b % seen.shape[0]]
@@ -72,26 +105,15 @@ def _forward(arrays: Any, steps: Any, sizes: Any, seen: Any, last: int, units: A
                 at = b * steps[0, 0] + h * steps[0, 1] + first * steps[0, 2]
                 _scored(rows, q, at, steps[0, 2], k_panels, size, count, scores, 0, bias)
                 for r in range(rows):
-                    row, end = scores[r], max(min(keys, last + first + r + 1), 0)
-                    largest, total = LOWEST, np.float32(0)
-                    for j in range(end):
-                        row[j] = row[j] * scale if mask[j] else ENDLESS
-                    for j in range(end):
-                        largest = max(largest, row[j])
-                    for j in range(end):
-                        row[j] = np.float32(0) if row[j] <= LOWEST else exp(row[j] - largest)  # nan stays nan
-                        total += row[j]
-                    row[end:] = np.float32(0)
+                    largest, total = _exponentials(scores[r], count, last + first + r, scale, mask)
                     some = total > np.float32(0)
                     normaliser[b, h, first + r] = largest + np.log(total) if some else np.float32(0)
-                    factor = np.float32(1) / total if total != np.float32(0) else np.float32(0)
-                    for j in range(end):
-                        row[j] *= factor
+                    factors[r] = np.float32(1) / total if total != np.float32(0) else np.float32(0)
                 _mean(rows, scores, 0, count, v_panels, keys, size, means, bias)
                 for r in range(rows):
                     to = b * steps[3, 0] + h * steps[3, 1] + (first + r) * steps[3, 2]
                     for i in range(size):
-                        y[to + i] = means[r, i]
+                        y[to + i] = means[r, i] * factors[r]
 
 
 @piece
@@ -150,18 +172,11 @@ def _backward(arrays: Any, steps: Any, sizes: Any, seen: Any, last: int, units: 
                         rows, dy, of_dy + first * steps[4, 2], steps[4, 2], v_panels, size, count, dscores, out, bias
                     )
                     for r in range(rows):
-                        p, d, end = (
-                            weights[first - start + r],
-                            dscores[first - start + r],
-                            max(min(keys, last + first + r + 1), 0),
-                        )
-                        normal, along = normaliser[b, h, first + r], np.float32(0)
+                        row, along = first - start + r, np.float32(0)
                         for i in range(size):
                             along += y[of_y + (first + r) * steps[3, 2] + i] * dy[of_dy + (first + r) * steps[4, 2] + i]
-                        for j in range(end):
-                            p[j] = exp(p[j] * scale - normal) if mask[j] else np.float32(0)
-                            d[j] = p[j] * (d[j] - along) * scale
-                        p[end:], d[end:] = np.float32(0), np.float32(0)
+                        normal, last_seen = normaliser[b, h, first + r], last + first + r
+                        _derivatives(weights[row], dscores[row], count, last_seen, scale, normal, along, mask, wide)
                     _mean(rows, dscores, out, count, k_rows, keys, size, means, bias)
                     for r in range(rows):
                         for i in range(size):
@@ -202,10 +217,18 @@ def _of_positions(like: Any) -> Any:
     return empty((batch, positions, heads, size)).swapaxes(1, 2)
 
 
+def _in_a_row(*likes: Any) -> list[Any]:
+    """The same for arrays of as many positions, next to each other: `joined_heads` moves nothing."""
+    heads, like = [0, *itertools.accumulate(like.shape[1] for like in likes)], likes[0]
+    whole = empty((like.shape[0], like.shape[2], heads[-1], like.shape[3])).swapaxes(1, 2)
+    return [whole[:, start:stop] for start, stop in itertools.pairwise(heads)]
+
+
 def _task(q: Any, k: Any, mask: Any, first: int | None) -> tuple[Any, Any, int, int]:
-    """Sizes, the keys that are seen, the last that the first query sees, and the least number of units of a thread."""
+    """Sizes, seen keys in whole panels, the last that the first query sees, the least number of units of a thread."""
     (_, heads, queries, size), (_, groups, keys, _) = q.shape, k.shape
-    seen = np.ones((1, keys), dtype=bool) if mask is None else np.array(mask[:, :keys], order="C")
+    seen = np.zeros((1 if mask is None else len(mask), -(-keys // PANEL) * PANEL), dtype=bool)
+    seen[:, :keys] = True if mask is None else mask[:, :keys]
     least = LARGE // (2 * heads // groups * queries * keys * size) + 1
     return (heads, groups, queries, keys, size), seen, keys if first is None else first, least
 
@@ -227,7 +250,7 @@ def attention_pullback(
     dy: Any, q: Any, k: Any, v: Any, y: Any, normaliser: Any, mask: Any, causal: bool
 ) -> tuple[Any, Any, Any]:
     """Dq, dk and dv."""
-    found = dq, dk, dv = _of_positions(q), _of_positions(k), _of_positions(v)
+    dq, dk, dv = _in_a_row(q, k, v) if q.shape[2] == k.shape[2] else [_of_positions(x) for x in (q, k, v)]
     arrays, steps = _entries(q, k, v, y, dy, dq, dk, dv)
     sizes, seen, last, least = _task(q, k, mask, 0 if causal else None)
     known = np.array(normaliser, order="C", copy=None)
@@ -236,4 +259,4 @@ def attention_pullback(
         _backward(arrays, steps, sizes, seen, last, (start, stop), known)
 
     shared(some, q.shape[0] * k.shape[1], least)
-    return found
+    return dq, dk, dv

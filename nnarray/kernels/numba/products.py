@@ -13,100 +13,114 @@ import numpy as np
 from nnarray.kernels.numba.functions import piece
 from nnarray.kernels.numba.memory import empty
 from nnarray.kernels.numba.rows import packed
-from nnarray.kernels.numba.vectors import LANES, PANEL, ROWS, added_product, compiled, one_moved, product
+from nnarray.kernels.numba.vectors import LANES, PANEL, ROWS, added_product, compiled, one_moved, product, two_moved
 from nnarray.kernels.threads import shared
 
 INNER = 512  # products that are summed before the next block: a panel of the weights stays in the cache
 TOGETHER = 96  # rows that stay in the cache for all panels
 EXAMPLES = 256  # rows of which a gradient is summed at once
 FEW, MOST = 96, 2**18  # rows below which, and weights above which NumPy's products are faster
+MANY_PANELS = 8  # from which threads share them evenly enough
 LARGE = 1_500_000  # multiply-adds of a thread's part at least: some 30 us
 ENDLESS = np.float32(-np.inf)
 
 
 @compiled
-def _pack(weight: Any, sizes: Any, down: int, across: int, panels: Any) -> None:
-    """Blocks of rows of the weights, each in panels of columns."""
+def _times(x: Any, weight: Any, lies: Any, bias: Any, sizes: Any, rows: Any, panels: Any, y: Any) -> None:
+    """Some rows and panels of y <- x w + b; the last columns by way of memory that has room for a whole panel.
+
+    Each thread reads its own panels of the weights in the order of the products: nobody waits for that.
+    """
     inner, columns = sizes
-    filled = -(-columns // PANEL) * PANEL
+    begin, end = panels[0] * PANEL, min(panels[1] * PANEL, columns)
+    filled, spare = (panels[1] - panels[0]) * PANEL, np.empty(ROWS * PANEL, np.float32)
+    ready = np.empty(min(inner, INNER) * filled, np.float32)
     for start in range(0, inner, INNER):
         count = min(INNER, inner - start)
-        packed(weight, start * down, count, columns, down, across, panels[start * filled :])
-
-
-@compiled
-def _times(x: Any, panels: Any, bias: Any, sizes: Any, rows: Any, y: Any) -> None:
-    """Some rows of y <- x w + b; the last columns by way of memory that has room for a whole panel."""
-    inner, columns = sizes
-    filled, spare = -(-columns // PANEL) * PANEL, np.empty(ROWS * PANEL, np.float32)
-    for start in range(0, inner, INNER):
-        count = min(INNER, inner - start)
+        packed(weight, start * lies[0] + begin * lies[1], count, end - begin, lies[0], lies[1], ready)
         for first in range(rows[0], rows[1], TOGETHER):
             last = min(first + TOGETHER, rows[1])
             parts = -(-(last - first) // ROWS)
-            for panel in range(0, columns, PANEL):
-                weights, width = start * filled + panel * count, min(PANEL, columns - panel)
+            for panel in range(begin, end, PANEL):
+                weights, width = (panel - begin) * count, min(PANEL, columns - panel)
                 for part in range(parts):
-                    begin = first + part * (last - first) // parts
-                    these = first + (part + 1) * (last - first) // parts - begin
-                    to, out, step = y, begin * columns + panel, columns
+                    row = first + part * (last - first) // parts
+                    these = first + (part + 1) * (last - first) // parts - row
+                    to, out, step = y, row * columns + panel, columns
                     if width < PANEL:
                         to, out, step = spare, 0, PANEL
                         for r in range(these):
                             for k in range(width):
-                                spare[r * PANEL + k] = y[(begin + r) * columns + panel + k]
+                                spare[r * PANEL + k] = y[(row + r) * columns + panel + k]
                     if start:
                         added_product(
-                            these, x, begin * inner + start, inner, 0, 1, panels, weights, 0, PANEL,
+                            these, x, row * inner + start, inner, 0, 1, ready, weights, 0, PANEL,
                             to, out, step, 1, count, bias, panel, ENDLESS,
                         )  # fmt: skip
                     else:
                         product(
-                            these, x, begin * inner, inner, 0, 1, panels, weights, 0, PANEL,
+                            these, x, row * inner, inner, 0, 1, ready, weights, 0, PANEL,
                             to, out, step, 1, count, bias, panel, ENDLESS,
                         )  # fmt: skip
                     if width < PANEL:
                         for r in range(these):
                             for k in range(width):
-                                y[(begin + r) * columns + panel + k] = spare[r * PANEL + k]
+                                y[(row + r) * columns + panel + k] = spare[r * PANEL + k]
 
 
 @piece
-def _in_strips(x: Any, at: int, size: int, a: Any, to: int, step: int) -> None:
-    """A row and a 1 in strips of ROWS numbers. Each is written with some more, which the next row replaces."""
-    column = 0
-    while column + LANES <= size:
+def _in_strips(x: Any, at: int, strips: Any, size: int, a: Any, to: int, step: int) -> None:
+    """Some strips of ROWS numbers of a row and a 1. Each is written with some more, which the next row replaces."""
+    column, end = strips[0] * ROWS, min(strips[1] * ROWS, size + 1)
+    while column + ROWS <= end and column + LANES <= size:
         one_moved(x, at + column, LANES, a, to, LANES)
         column, to = column + ROWS, to + step
-    for k in range(column, size + 1):
+    for k in range(column, end):
         a[to + (k - column) // ROWS * step + (k - column) % ROWS] = x[at + k] if k < size else np.float32(1)
 
 
+@piece
+def _in_panels(dy: Any, at: int, begin: int, end: int, columns: int, b: Any, to: int, step: int) -> None:
+    """Some columns of a row in panels, the last one filled up with zeros."""
+    for panel in range(begin, end, PANEL):
+        if panel + PANEL <= columns:
+            two_moved(dy, at + panel, LANES, b, to, LANES)
+        else:
+            for k in range(PANEL):
+                b[to + k] = dy[at + panel + k] if panel + k < columns else np.float32(0)
+        to += step
+
+
 @compiled
-def _gradient(x: Any, dy: Any, sizes: Any, panels: Any, dw: Any) -> None:
-    """Some panels of dw <- [x, 1]^T dy, whose rows are whole panels: a last row of ones sums dy."""
+def _gradient(x: Any, dy: Any, sizes: Any, strips: Any, panels: Any, dw: Any) -> None:
+    """Some strips and panels of dw <- [x, 1]^T dy, whose rows are whole panels: a last row of ones sums dy."""
     count, inner, columns = sizes
-    filled, strips = -(-columns // PANEL) * PANEL, -(-(inner + 1) // ROWS)
-    strip = EXAMPLES * ROWS + LANES
+    filled, begin, end = -(-columns // PANEL) * PANEL, panels[0] * PANEL, min(panels[1] * PANEL, columns)
+    strip, panelled = EXAMPLES * ROWS + LANES, EXAMPLES * PANEL + PANEL  # no power of 2: they share few lines
     a, b, bias = (
-        np.empty(strips * strip, np.float32),
-        np.empty(EXAMPLES * PANEL, np.float32),
+        np.empty((strips[1] - strips[0]) * strip, np.float32),
+        np.empty((panels[1] - panels[0]) * panelled, np.float32),
         np.zeros(PANEL, np.float32),
     )
     for start in range(0, count, EXAMPLES):
         these = min(EXAMPLES, count - start)
         for n in range(these):
-            _in_strips(x, (start + n) * inner, inner, a, n * ROWS, strip)
-        for panel in range(panels[0] * PANEL, min(panels[1] * PANEL, columns), PANEL):
-            packed(dy, start * columns + panel, these, min(PANEL, columns - panel), columns, 1, b)
-            for i in range(strips):
-                rows, out = min(ROWS, inner + 1 - i * ROWS), i * ROWS * filled + panel
+            _in_strips(x, (start + n) * inner, strips, inner, a, n * ROWS, strip)
+            _in_panels(dy, (start + n) * columns, begin, end, columns, b, n * PANEL, panelled)
+        for panel in range(panels[0], panels[1]):
+            from_b = (panel - panels[0]) * panelled
+            for i in range(strips[0], strips[1]):
+                rows, out, from_a = min(ROWS, inner + 1 - i * ROWS), i * ROWS * filled + panel * PANEL, i - strips[0]
                 if start:
                     added_product(
-                        rows, a, i * strip, 1, 0, ROWS, b, 0, 0, PANEL, dw, out, filled, 1, these, bias, 0, ENDLESS
-                    )
+                        rows, a, from_a * strip, 1, 0, ROWS, b, from_b, 0, PANEL,
+                        dw, out, filled, 1, these, bias, 0, ENDLESS,
+                    )  # fmt: skip
                 else:
-                    product(rows, a, i * strip, 1, 0, ROWS, b, 0, 0, PANEL, dw, out, filled, 1, these, bias, 0, ENDLESS)
+                    product(
+                        rows, a, from_a * strip, 1, 0, ROWS, b, from_b, 0, PANEL,
+                        dw, out, filled, 1, these, bias, 0, ENDLESS,
+                    )  # fmt: skip
 
 
 def takes(x: Any, weight: Any) -> bool:
@@ -120,32 +134,30 @@ def takes(x: Any, weight: Any) -> bool:
 
 
 def affine(x: Any, weight: Any, bias: Any) -> Any:
-    """x w + b, for x of any number of axes."""
+    """x w + b, for x of any number of axes. Threads share panels of the columns, or rows if these are few."""
     inner, columns = sizes = weight.shape
-    rows, filled = x.size // inner, -(-columns // PANEL) * PANEL
-    panels, biases, y = empty((inner * filled,)), np.zeros(filled, np.float32), empty((rows, columns))
+    rows, panels = x.size // inner, -(-columns // PANEL)
+    biases, y = np.zeros(panels * PANEL, np.float32), empty((rows, columns))
     if bias is not None:
         biases[:columns] = bias
     lies = (columns, 1) if weight.flags.c_contiguous else (1, inner)
-    _pack((weight if weight.flags.c_contiguous else weight.T).reshape(-1), sizes, *lies, panels)
-    entries, out = x.reshape(-1), y.reshape(-1)
-    shared(
-        lambda start, stop: _times(entries, panels, biases, sizes, (start, stop), out),
-        rows,
-        LARGE // (inner * columns) + 1,
-    )
+    entries = (weight if weight.flags.c_contiguous else weight.T).reshape(-1)
+    fixed, out = (x.reshape(-1), entries, lies, biases, sizes), y.reshape(-1)
+    if panels < MANY_PANELS:
+        shared(lambda *part: _times(*fixed, part, (0, panels), out), rows, LARGE // (inner * columns) + 1)
+    else:
+        shared(lambda *part: _times(*fixed, (0, rows), part, out), panels, LARGE // (x.size * PANEL) + 1)
     return y.reshape(*x.shape[:-1], columns)
 
 
 def gradients(dy: Any, x: Any) -> tuple[Any, Any]:
-    """Dw and db of the weights and the bias."""
+    """Dw and db of the weights and the bias. Threads share its columns or its rows, whichever are more."""
     inner, columns = x.shape[-1], dy.shape[-1]
-    sizes, filled = (x.size // inner, inner, columns), -(-columns // PANEL) * PANEL
-    dw, entries = empty((inner + 1, filled)), (x.reshape(-1), dy.reshape(-1))
+    panels, strips = -(-columns // PANEL), -(-(inner + 1) // ROWS)
+    dw, fixed = empty((inner + 1, panels * PANEL)), (x.reshape(-1), dy.reshape(-1), (x.size // inner, inner, columns))
     out = dw.reshape(-1)
-    shared(
-        lambda start, stop: _gradient(*entries, sizes, (start, stop), out),
-        filled // PANEL,
-        LARGE // (x.size * PANEL) + 1,
-    )
+    if panels < MANY_PANELS or inner > columns:
+        shared(lambda *part: _gradient(*fixed, part, (0, panels), out), strips, LARGE // (dy.size * ROWS) + 1)
+    else:
+        shared(lambda *part: _gradient(*fixed, (0, strips), part, out), panels, LARGE // (x.size * PANEL) + 1)
     return dw[:inner, :columns], dw[inner, :columns]

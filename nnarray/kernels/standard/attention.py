@@ -190,6 +190,20 @@ def _dropped(weights: Array, kept: Array | None, rows: slice, rate: float) -> Ar
 
 
 @kernel
+def joined_heads(*parts: Array) -> Array:
+    """(batch, positions, features): the heads of a position next to each other, and the parts next to each other.
+
+    Parameters
+    ----------
+    *parts : arrays, shape (batch, heads, positions, size), each with its own number of heads; at least one
+    """
+    xp = namespace(parts[0])
+    moved = [xp.permute_dims(part, (0, 2, 1, 3)) for part in parts]
+    rows = [xp.reshape(part, (*part.shape[:2], part.shape[2] * part.shape[3])) for part in moved]
+    return rows[0] if len(rows) == 1 else xp.concat(rows, axis=-1)
+
+
+@kernel
 def rotated(x: Array, cosine: Array, sine: Array) -> Array:
     """y = (x_1 cos - x_2 sin, x_2 cos + x_1 sin), with the two halves x_1 and x_2 of each vector.
 

@@ -54,6 +54,12 @@ def sgd_update(theta: Array, gradient: Array, *, rate: Any) -> Array:
 
 
 @update("rate")
+def decayed_update(theta: Array, decays: Array, *, rate: Any) -> Array:
+    """theta <- theta - rate decays theta: decoupled weight decay, where `decays` is 1."""
+    return theta - theta * (rate * decays)
+
+
+@update("rate")
 def momentum_update(
     theta: Array, gradient: Array, velocity: Array, *, rate: Any, momentum: float, nesterov: bool
 ) -> tuple[Array, Array]:
