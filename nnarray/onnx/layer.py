@@ -11,13 +11,13 @@ from nnarray.backends import backend_of, dtype_name, host_backend, namespace
 from nnarray.layers.base import Context, Layer, Out, Param, settle
 from nnarray.layers.kinds import BOOLEAN, REAL, Kind, Takes, arrays_in
 from nnarray.layers.recorded import RecordedPullback
-from nnarray.onnx import plan
 from nnarray.onnx.graph import FLOATS, Graph, Value, rebuilt
 from nnarray.onnx.lowering import Lowered
 from nnarray.onnx.operators.common import FEW, MOST, DependsOnValues, Place, nearest, room
 from nnarray.onnx.outline import outline
-from nnarray.onnx.plan import DEVICE, Memory, Plan
+from nnarray.onnx.plan import Memory, Plan
 from nnarray.onnx.reading.checks import check
+from nnarray.onnx.steps import DEVICE, Known
 from nnarray.onnx.weights import Weight, flattened, nested, paths_of, rows_of
 from nnarray.random import Key
 from nnarray.recording import Traced, is_real, stripped
@@ -160,7 +160,7 @@ class OnnxGraph(Layer):
     def plan(self) -> Plan:
         """The steps of the graph."""
         names = [*(each.name for each in self.weights), *(value.name for value in self.graph.inputs)]
-        return Plan(self.graph, self.versions, dict.fromkeys(names, plan.Kind(DEVICE)))
+        return Plan(self.graph, self.versions, dict.fromkeys(names, Known(DEVICE)))
 
     @cached_property
     def memories(self) -> dict[Any, Memory]:

@@ -18,7 +18,8 @@ from nnarray.onnx.operators.activations import KERNELS
 from nnarray.onnx.operators.common import Place
 from nnarray.onnx.operators.convolution import refuse_channels
 from nnarray.onnx.operators.windows import Windows
-from nnarray.onnx.plan import DEVICE, FIXED, Memory, Plan, Step, failed
+from nnarray.onnx.plan import Memory, Plan, failed
+from nnarray.onnx.steps import DEVICE, FIXED, Step
 
 LAST, FIRST = (0, 2, 3, 1), (0, 3, 1, 2)
 IDENTITY = "identity"
@@ -61,9 +62,9 @@ class Lowered:
         like = next(iter(params.values()))
         self.place = Place(backend_of(like), main, dtype_name(like.dtype))
         self.known: dict[int, Any] = {plan.slots[name]: value for name, value in params.items()}
-        self.readers = Counter(slot for step in plan.steps for slot in _read(step))
+        self.readers = Counter(slot for step in plan.steps for slot in step.read)
         self.readers.update(plan.results)
-        self.reader = {slot: i for i, step in enumerate(plan.steps) for slot in _read(step)}
+        self.reader = {slot: i for i, step in enumerate(plan.steps) for slot in step.read}
         self.is_last: set[int] = set()
         self.later: dict[int, Parts] = {}  # stages that run when their outputs are joined
         self.held: set[int] = set()  # what these read; it is freed after them
@@ -77,15 +78,13 @@ class Lowered:
 
     def __call__(self, inputs: Mapping[str, Any]) -> Any:
         """The output for inputs by name."""
-        plan, values = self.plan, list[Any]([None] * len(self.plan.kinds))
-        for slot, value in (self.known | plan.constants).items():
+        plan, shapes = self.plan, tuple(tuple(value.shape) for value in inputs.values())
+        fixed = self.memory.fixed.get(shapes)
+        values = list(fixed or plan.blank)
+        for slot, value in self.known.items():
             values[slot] = value
         for name, value in inputs.items():
             values[plan.slots[name]] = value
-        shapes = tuple(tuple(value.shape) for value in inputs.values())
-        fixed = self.memory.fixed.get(shapes)
-        for slot, value in (fixed or {}).items():
-            values[slot] = value
         for i, step in enumerate(plan.steps):
             if i in self.done or (fixed is not None and step.level == FIXED):
                 continue
@@ -104,7 +103,7 @@ class Lowered:
 
     def _run(self, i: int, step: Step, values: Values) -> None:
         """A step with channels first."""
-        turned = _read(step) & self.is_last
+        turned = step.read & self.is_last
         kept = {slot: values[slot] for slot in turned}
         for slot in turned:
             values[slot] = self._first(values, slot)
@@ -367,10 +366,6 @@ class _Late:
         if stage is None:
             stage = self.stages[window] = self.make(window)
         return stage(x, y, first)
-
-
-def _read(step: Step) -> set[int]:
-    return {*step.inputs, *(slot for body in step.bodies.values() for slot in body.outer)} - {-1}
 
 
 def _turned(x: Any, order: tuple[int, ...]) -> Any:

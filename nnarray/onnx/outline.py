@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nnarray.onnx.graph import Node
-from nnarray.onnx.plan import DEVICE, Plan, Step
+from nnarray.onnx.plan import Plan
+from nnarray.onnx.steps import DEVICE, Step
 
 FAMILIES = {
     "Conv": "convolution",
@@ -52,7 +53,7 @@ def _outlined(steps: list[Step], wanted: set[int], shapes: Mapping[str, Sequence
     block: list[Step] = []
     for i, step in enumerate(steps):
         block.append(step)
-        later = wanted.union(*(_reads(each) for each in steps[i + 1 :]))
+        later = wanted.union(*(each.read for each in steps[i + 1 :]))
         made = {slot for each in block for slot in each.outputs}
         before = set[int]() if block[0] is steps[0] else {*steps[steps.index(block[0]) - 1].outputs}
         if (made & later) <= {*step.outputs} and not before & later:
@@ -68,23 +69,17 @@ def _block(block: list[Step], before: set[int], shapes: Mapping[str, Sequence[in
         return _box(last, shapes)
     groups: list[list[Step]] = []
     for step in inner:
-        touching = [g for g in groups if any({*each.outputs} & _reads(step) for each in g)]
+        touching = [g for g in groups if any({*each.outputs} & step.read for each in g)]
         joined = [each for g in touching for each in g] + [step]
         groups = [g for g in groups if all(g is not other for other in touching)] + [joined]
-    branches = [
-        _outlined(group, _reads(last), shapes) if len(groups) > 1 else _boxes(group, shapes) for group in groups
-    ]
-    if before & _reads(last):
+    branches = [_outlined(group, last.read, shapes) if len(groups) > 1 else _boxes(group, shapes) for group in groups]
+    if before & last.read:
         branches.append([])
     return {"join": last.node.op.lower(), "branches": branches}
 
 
 def _boxes(steps: list[Step], shapes: Mapping[str, Sequence[int]]) -> Outline:
     return [_box(step, shapes) for step in steps]
-
-
-def _reads(step: Step) -> set[int]:
-    return {*step.inputs, *(slot for body in step.bodies.values() for slot in body.outer)} - {-1}
 
 
 def _box(step: Step, shapes: Mapping[str, Sequence[int]]) -> tuple[str, str]:

@@ -8,53 +8,27 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, TypeVar
 
 from nnarray.backends import host_backend, is_traced
 from nnarray.layers.tensors import Tensor
+from nnarray.onnx.fusion import Fused, fused
 from nnarray.onnx.graph import Graph, Node, names_read
 from nnarray.onnx.operators import operator_for
 from nnarray.onnx.operators.common import ENLARGED, GROWTH, MOST, Call, DependsOnValues, Place, read, room
 from nnarray.onnx.operators.table import Operator
+from nnarray.onnx.steps import DEVICE, FIXED, HOST, Body, Known, Step
 from nnarray.recording import constant
 from nnarray.typing import Shape
 
-FIXED, HOST, DEVICE = 0, 1, 2
-"""Where a value is: known from shapes and constants; on the host, but another one in each call; on the device."""
+T = TypeVar("T", bound="Step | Fused")
+FAULTS = (ValueError, TypeError, IndexError, AttributeError, KeyError, RuntimeError, ArithmeticError)
+"""What operators raise for arguments that do not fit."""
 REMEMBERED = 8
 """For how many combinations of input shapes the values that follow from them are kept."""
-
-
-class Kind(NamedTuple):
-    """What is known of a value before anything runs."""
-
-    level: int
-    follows: bool = True
-    """Whether its shape follows from the shapes of the inputs."""
-
-
-class Body(NamedTuple):
-    """A graph inside a node."""
-
-    plan: Plan
-    outer: tuple[int, ...]
-    """The slots around it whose values it reads."""
-
-
-class Step(NamedTuple):
-    """One operator with the slots of its inputs and outputs."""
-
-    node: Node
-    operator: Operator
-    inputs: tuple[int, ...]
-    outputs: tuple[int, ...]
-    settings: dict[str, Any]
-    bodies: dict[str, Body]
-    level: int
-    frees: tuple[int, ...]
 
 
 @dataclass
@@ -62,7 +36,10 @@ class Memory:
     """What stays from one call to the next in one place: constants on the device, and what follows from shapes."""
 
     moved: dict[int, Any] = field(default_factory=dict[int, Any])
-    fixed: OrderedDict[Any, dict[int, Any]] = field(default_factory=OrderedDict[Any, dict[int, Any]])
+    settled: list[Any] | None = None
+    """All values that follow from constants alone, by their slots ..."""
+    fixed: OrderedDict[Any, list[Any]] = field(default_factory=OrderedDict[Any, list[Any]])
+    """... and those that follow from shapes, too."""
     bodies: dict[tuple[int, str], Memory] = field(default_factory=dict[tuple[int, str], "Memory"])
 
     def of_body(self, step: int, name: str) -> Memory:
@@ -78,27 +55,36 @@ class Plan:
     graph : Graph
     versions : mapping of str to int
         The versions of the operator sets by domain.
-    given : mapping of str to Kind
+    given : mapping of str to Known
         What is known of the inputs, of names around the graph, and of parameters, which replace constants.
     """
 
-    def __init__(self, graph: Graph, versions: Mapping[str, int], given: Mapping[str, Kind]) -> None:
+    def __init__(self, graph: Graph, versions: Mapping[str, int], given: Mapping[str, Known]) -> None:
         self.slots: dict[str, int] = {}
-        self.kinds: list[Kind] = []
+        self.kinds: list[Known] = []
         self.steps: list[Step] = []
         self.constants: dict[int, Any] = {}
         for name, kind in given.items():
             self._define(name, kind)
         for name, tensor in graph.constants.items():
             if name not in self.slots:
-                self.constants[self._define(name, Kind(FIXED))] = tensor.values
+                self.constants[self._define(name, Known(FIXED))] = tensor.values
         for node in graph.nodes:
             self._add(node, versions)
         self.results = [self.slots[value.name] for value in graph.outputs]
-        self._free_early()
+        self.settled = self._settled()
+        self.settled_slots = {slot for i in self.settled for slot in self.steps[i].outputs}
         self.is_fixed = any(step.level == FIXED for step in self.steps)
+        plain = self._freeing(list(enumerate(self.steps)))
+        self.steps = [step for _, step in plain]
+        self.fused = self._freeing(fused(self.steps, self.constants, self.results))
+        self.blank = [self.constants.get(slot) for slot in range(len(self.kinds))]
+        runs = {False: plain, True: self.fused}
+        self._later = {key: [each for each in run if each[1].level != FIXED] for key, run in runs.items()}
+        self._first = {key: [each for each in run if each[0] not in self.settled] for key, run in runs.items()}
+        self._every = runs
 
-    def _define(self, name: str, kind: Kind) -> int:
+    def _define(self, name: str, kind: Known) -> int:
         self.slots[name] = len(self.kinds)
         self.kinds.append(kind)
         return self.slots[name]
@@ -113,7 +99,7 @@ class Plan:
         around = {slot for body in bodies.values() for slot in body.outer}
         kind = self._kind(node, operator, inputs, around)
         if node.op == "Constant" and not node.domain and isinstance(node.attributes.get("value"), Tensor):
-            self.constants[self._define(node.outputs[0], Kind(FIXED))] = node.attributes["value"].values
+            self.constants[self._define(node.outputs[0], Known(FIXED))] = node.attributes["value"].values
             return
         outputs = tuple(self._define(name, kind) if name else -1 for name in node.outputs)
         self.steps.append(Step(node, operator, inputs, outputs, settings, bodies, kind.level, ()))
@@ -121,37 +107,44 @@ class Plan:
     def _body(self, node: Node, key: str, body: Graph, versions: Mapping[str, int]) -> Body:
         names = sorted(names_read(body))
         given = {name: self.kinds[self.slots[name]] for name in names}
-        known = {name: kind if kind.level == DEVICE else Kind(HOST) for name, kind in given.items()}
+        known = {name: kind if kind.level == DEVICE else Known(HOST) for name, kind in given.items()}
         counts = node.op == "Loop" and key == "body"  # the number of the turn, and whether it goes on
-        inputs = {v.name: Kind(HOST if counts and i < 2 else DEVICE, False) for i, v in enumerate(body.inputs)}
+        inputs = {v.name: Known(HOST if counts and i < 2 else DEVICE, False) for i, v in enumerate(body.inputs)}
         return Body(Plan(body, versions, known | inputs), tuple(self.slots[name] for name in names))
 
-    def _kind(self, node: Node, operator: Operator, inputs: tuple[int, ...], around: set[int]) -> Kind:
+    def _kind(self, node: Node, operator: Operator, inputs: tuple[int, ...], around: set[int]) -> Known:
         """What is known of the outputs of a node."""
         known = [self.kinds[slot] for slot in inputs if slot >= 0]
         if node.op in ("Shape", "Size") and not node.domain and len(known) == 1:
-            return Kind(FIXED if known[0].follows and known[0].level != HOST else HOST)
+            return Known(FIXED if known[0].follows and known[0].level != HOST else HOST)
         if node.bodies or not operator.is_pure:
-            return Kind(DEVICE, False)
+            return Known(DEVICE, False)
         level = max((kind.level for kind in known), default=FIXED)
         follows = not operator.dynamic and all(
             kind.level == FIXED if i in operator.reads else kind.follows and kind.level != HOST
-            for i, kind in enumerate(self.kinds[slot] if slot >= 0 else Kind(FIXED) for slot in inputs)
+            for i, kind in enumerate(self.kinds[slot] if slot >= 0 else Known(FIXED) for slot in inputs)
         )
-        return Kind(level, follows or level == FIXED)
+        return Known(level, follows or level == FIXED)
 
-    def _free_early(self) -> None:
-        """Note after which step each value is not needed any more."""
-        last: dict[int, int] = {}
+    def _settled(self) -> set[int]:
+        """The steps whose results follow from constants alone, and not from shapes of inputs."""
+        known = {*self.constants}
+        found: set[int] = set()
         for i, step in enumerate(self.steps):
-            for slot in (*step.inputs, *step.outputs, *(s for body in step.bodies.values() for s in body.outer)):
-                last[slot] = i
+            if step.level == FIXED and step.read <= known:
+                found.add(i)
+                known.update(step.outputs)
+        return found
+
+    def _freeing(self, steps: Sequence[tuple[int, T]]) -> list[tuple[int, T]]:
+        """The steps, with the slots that are not needed any more after each."""
+        last = {slot: at for at, (_, step) in enumerate(steps) for slot in (*step.read, *step.outputs)}
         kept = {*self.results, -1} | {slot for slot, kind in enumerate(self.kinds) if kind.level == FIXED}
-        at: dict[int, list[int]] = {}
-        for slot, i in last.items():
+        frees: dict[int, list[int]] = {}
+        for slot, at in last.items():
             if slot not in kept:
-                at.setdefault(i, []).append(slot)
-        self.steps = [step._replace(frees=tuple(at.get(i, ()))) for i, step in enumerate(self.steps)]
+                frees.setdefault(at, []).append(slot)
+        return [(i, step._replace(frees=tuple(frees.get(at, ())))) for at, (i, step) in enumerate(steps)]
 
     # --- Running -------------------------------------------------------------------------------------------------
 
@@ -160,31 +153,50 @@ class Plan:
 
         `shapes` identifies the shapes of the inputs; None if nothing may be remembered for them.
         """
-        values: list[Any] = [None] * len(self.kinds)
+        known = memory.fixed.get(shapes) if shapes is not None else None
+        values = list(known or memory.settled or self.blank)
         for name, value in given.items():
             values[self.slots[name]] = value
-        for slot, value in self.constants.items():
-            values[slot] = value
-        known = memory.fixed.get(shapes) if shapes is not None else None
-        if known is not None:
-            for slot, value in known.items():
-                values[slot] = value
-        for i, step in enumerate(self.steps):
-            if known is None or step.level != FIXED:
+        notes: dict[Any, Any] = {}
+        runs = self._later if known else self._first if memory.settled else self._every
+        for i, step in runs[not (place.is_recording or place.is_loading)]:
+            if isinstance(step, Fused):
+                self._run_fused(step, values, place, memory, notes)
+            else:
                 self.run_step(i, step, values, place, memory)
-                for slot in step.frees:
-                    values[slot] = None
-        if shapes is not None and known is None and self.is_fixed:
+            for slot in step.frees:
+                values[slot] = None
+        if known is None and self.is_fixed:
             self.remember(memory, shapes, values)
         return [self._on_device(slot, values, place, memory) for slot in self.results]
 
+    def _run_fused(self, step: Fused, values: list[Any], place: Place, memory: Memory, notes: dict[Any, Any]) -> None:
+        """Compute some steps at once, or one by one if they do not fit, or fail: then the error names the operator."""
+        try:
+            found = step.function(notes, *(self._on_device(slot, values, place, memory) for slot in step.inputs))
+        except FAULTS:
+            found = None
+        if found is None:
+            for i, part in step.parts:
+                self.run_step(i, part, values, place, memory)
+        else:
+            values[step.output] = found
+
     def remember(self, memory: Memory, shapes: Any, values: list[Any]) -> None:
-        """Keep what follows from these shapes of inputs."""
-        memory.fixed[shapes] = {
-            slot: values[slot] for step in self.steps if step.level == FIXED for slot in step.outputs if slot >= 0
-        }
+        """Keep what follows from constants, and from these shapes of inputs if they are known."""
+        if self.settled and memory.settled is None:
+            memory.settled = self._with(values, (step for i, step in enumerate(self.steps) if i in self.settled))
+        if shapes is not None:
+            memory.fixed[shapes] = self._with(values, (step for step in self.steps if step.level == FIXED))
         while len(memory.fixed) > REMEMBERED:
             memory.fixed.popitem(last=False)
+
+    def _with(self, values: list[Any], steps: Iterable[Step]) -> list[Any]:
+        """The constants, and the values that some steps have computed."""
+        found = list(self.blank)
+        for slot in (slot for step in steps for slot in step.outputs if slot >= 0):
+            found[slot] = values[slot]
+        return found
 
     def run_step(self, i: int, step: Step, values: list[Any], place: Place, memory: Memory) -> None:
         """Compute one step: from the values of its inputs those of its outputs.
@@ -222,7 +234,7 @@ class Plan:
                 found = operator.function(call, *arguments, **settings)
             else:
                 found = operator.function(*arguments, **settings)
-        except (ValueError, TypeError, IndexError, AttributeError, KeyError, RuntimeError, ArithmeticError) as error:
+        except FAULTS as error:
             raise failed(step, error) from error
         found = found if isinstance(found, tuple) else (found,)
         for slot, value in zip(step.outputs, found, strict=False):
@@ -234,7 +246,7 @@ class Plan:
         value, level = values[slot], self.kinds[slot].level
         if level == DEVICE or value is None:
             return value
-        if slot in self.constants:
+        if slot in self.constants or slot in self.settled_slots:
             moved = memory.moved.get(slot)
             if moved is None:
                 moved = moved_to(place, value)

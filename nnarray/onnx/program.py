@@ -10,8 +10,9 @@ from nnarray.arguments import explained
 from nnarray.backends import Backend, backend, dtype_name, host_backend, library_of, namespace
 from nnarray.onnx.graph import Value
 from nnarray.onnx.operators.common import Place
-from nnarray.onnx.plan import DEVICE, HOST, Kind, Memory, Plan, host_names
+from nnarray.onnx.plan import Memory, Plan, host_names
 from nnarray.onnx.reading.file import Content, read_file
+from nnarray.onnx.steps import DEVICE, HOST, Known
 from nnarray.onnx.weights import main_float
 
 
@@ -43,7 +44,7 @@ class Program:
         self._on_host = host_names(graph, content.versions)
         main = main_float(graph)
         self._place = Place(be, main, main)
-        given = {value.name: Kind(HOST if value.name in self._on_host else DEVICE) for value in graph.inputs}
+        given = {value.name: Known(HOST if value.name in self._on_host else DEVICE) for value in graph.inputs}
         self._plan = Plan(graph, content.versions, given)
         self._memory = Memory()
 

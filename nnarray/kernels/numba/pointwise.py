@@ -37,10 +37,10 @@ def _applied(loop: int, dy: Any, x: Any, y: Any) -> None:
     called(loop, dy, x, y, 1, dy.size)
 
 
-def takes(*arrays: Any) -> bool:
+def takes(*arrays: Any, least: int = MANY_ENTRIES) -> bool:
     """Whether these are many entries in a row, in float32."""
     alike = all(x.dtype == np.float32 and x.shape == arrays[0].shape and x.flags.carray for x in arrays)
-    return alike and arrays[0].size >= MANY_ENTRIES
+    return alike and arrays[0].size >= least
 
 
 def relu(x: Any) -> Any:

@@ -207,7 +207,7 @@ def scale_and_shift(z: Any, weight: Any, bias: Any) -> Any:
 @quiet
 def layer_norm(x: Any, weight: Any, bias: Any, *, epsilon: float) -> Any:
     """Compiled, where that pays."""
-    loops = numba_pieces("layer_norm") if x.size > CHUNK else None
+    loops = numba_pieces("layer_norm") if x.size > CHUNK // 4 else None
     if loops and loops.takes(x, weight, bias) and x.shape[-1:] == weight.shape == bias.shape:
         y, *moments = loops.layer_norm(x.reshape(-1, x.shape[-1]), weight, bias, epsilon)
         if (moments[1] > 0).all():
