@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import atexit
 import ctypes
 import functools
 import importlib.metadata
@@ -14,7 +13,6 @@ import random
 import shutil
 import signal
 import sys
-import tempfile
 import threading
 from collections import defaultdict
 from collections.abc import Iterator
@@ -29,9 +27,13 @@ if "XLA_FLAGS" not in os.environ:
     os.environ["XLA_FLAGS"] += " --xla_llvm_disable_expensive_passes=true"
     if importlib.util.find_spec("jaxlib") and not importlib.metadata.version("jaxlib").startswith(("0.5.", "0.6.")):
         os.environ["XLA_FLAGS"] += " --xla_cpu_use_fusion_emitters=false"  # older ones end at flags that they lack
+PROGRAMS = Path(__file__).parents[1] / ".pytest_cache/d/jax"  # kept for the next session; `--cache-clear` empties it
+LARGEST = 1e9  # bytes of them, of many versions of the sources, from which a session begins anew
 if "JAX_COMPILATION_CACHE_DIR" not in os.environ:  # as in the workers, which have their parent's
-    os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="nnarray-jax-")
-    atexit.register(shutil.rmtree, os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = str(PROGRAMS)
+    PROGRAMS.mkdir(parents=True, exist_ok=True)
+    if sum(each.stat().st_size for each in os.scandir(PROGRAMS)) > LARGEST:
+        shutil.rmtree(PROGRAMS)
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # or hundreds of processes compile the same sources, each for itself
 os.environ.pop("PYTHONUNBUFFERED", None)  # which hides what happens to the buffers of most users
 os.environ.setdefault("JAX_TRACEBACK_IN_LOCATIONS_LIMIT", "0")  # nobody reads where an operation came from
