@@ -10,7 +10,6 @@ import importlib.util
 import os
 import platform
 import random
-import shutil
 import signal
 import sys
 import threading
@@ -18,6 +17,8 @@ from collections import defaultdict
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
+
+from tests.kept import programs
 
 os.environ.setdefault("JAX_ENABLE_X64", "1")  # before JAX starts: without it float64 is silently float32
 os.environ.setdefault("JAX_PLATFORMS", "" if os.path.exists("/dev/nvidiactl") else "cpu")
@@ -27,13 +28,8 @@ if "XLA_FLAGS" not in os.environ:
     os.environ["XLA_FLAGS"] += " --xla_llvm_disable_expensive_passes=true"
     if importlib.util.find_spec("jaxlib") and not importlib.metadata.version("jaxlib").startswith(("0.5.", "0.6.")):
         os.environ["XLA_FLAGS"] += " --xla_cpu_use_fusion_emitters=false"  # older ones end at flags that they lack
-PROGRAMS = Path(__file__).parents[1] / ".pytest_cache/d/jax"  # kept for the next session; `--cache-clear` empties it
-LARGEST = 1e9  # bytes of them, of many versions of the sources, from which a session begins anew
 if "JAX_COMPILATION_CACHE_DIR" not in os.environ:  # as in the workers, which have their parent's
-    os.environ["JAX_COMPILATION_CACHE_DIR"] = str(PROGRAMS)
-    PROGRAMS.mkdir(parents=True, exist_ok=True)
-    if sum(each.stat().st_size for each in os.scandir(PROGRAMS)) > LARGEST:
-        shutil.rmtree(PROGRAMS)
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = programs()
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # or hundreds of processes compile the same sources, each for itself
 os.environ.pop("PYTHONUNBUFFERED", None)  # which hides what happens to the buffers of most users
 os.environ.setdefault("JAX_TRACEBACK_IN_LOCATIONS_LIMIT", "0")  # nobody reads where an operation came from
