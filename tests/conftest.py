@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import atexit
 import ctypes
 import functools
 import importlib.metadata
@@ -11,15 +10,15 @@ import importlib.util
 import os
 import platform
 import random
-import shutil
 import signal
 import sys
-import tempfile
 import threading
 from collections import defaultdict
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
+
+from tests.kept import programs
 
 os.environ.setdefault("JAX_ENABLE_X64", "1")  # before JAX starts: without it float64 is silently float32
 os.environ.setdefault("JAX_PLATFORMS", "" if os.path.exists("/dev/nvidiactl") else "cpu")
@@ -30,8 +29,7 @@ if "XLA_FLAGS" not in os.environ:
     if importlib.util.find_spec("jaxlib") and not importlib.metadata.version("jaxlib").startswith(("0.5.", "0.6.")):
         os.environ["XLA_FLAGS"] += " --xla_cpu_use_fusion_emitters=false"  # older ones end at flags that they lack
 if "JAX_COMPILATION_CACHE_DIR" not in os.environ:  # as in the workers, which have their parent's
-    os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="nnarray-jax-")
-    atexit.register(shutil.rmtree, os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = programs()
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # or hundreds of processes compile the same sources, each for itself
 os.environ.pop("PYTHONUNBUFFERED", None)  # which hides what happens to the buffers of most users
 os.environ.setdefault("JAX_TRACEBACK_IN_LOCATIONS_LIMIT", "0")  # nobody reads where an operation came from

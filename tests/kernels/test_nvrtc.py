@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import sys
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,15 +14,18 @@ import numpy as np
 import pytest
 
 from nnarray import kernels, losses
+from nnarray.files import replace_by
 from nnarray.kernels.entries import program_of
 from nnarray.kernels.expressions import recorded
 from nnarray.kernels.functions import FUNCTIONS
 from nnarray.kernels.rules import Update
 from tests import cupy_on_cpu
+from tests.kept import KEPT
 from tests.processes import run
 
 NDARRAY, INDEXER, SCALAR = 1, 2, 3  # CuPy's own numbers for kinds of arguments
 DIMENSIONS = {"contiguous": 1, "strided": 2}
+MANY = 100  # results that are kept: those of a few versions of the sources
 pytestmark = pytest.mark.skipif(
     not cupy_on_cpu.is_built() or importlib.util.find_spec("cupy") is None, reason="CuPy on the CPU is not in use"
 )
@@ -121,6 +126,24 @@ def compiled(text: str, architecture: int, folder: Path) -> tuple[bytes, str]:
     return result.read_bytes(), done.stdout
 
 
+def kept(text: str, architecture: int, folder: Path) -> tuple[bytes, str]:
+    """The same; compiled only if no session has compiled this text for this architecture with this compiler."""
+    import cupy
+
+    compiler = [(each.name, each.stat().st_mtime_ns) for each in sorted(cupy_on_cpu.NVRTC.iterdir())]
+    key = hashlib.sha256(repr((text, architecture, compiler, cupy.__version__)).encode()).hexdigest()
+    file = KEPT / "nvrtc" / key
+    if file.exists():
+        return zlib.decompress(file.read_bytes()), ""
+    code, log = compiled(text, architecture, folder)
+    if code:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        replace_by(file, zlib.compress(code, 1))
+        for old in sorted(file.parent.iterdir(), key=lambda each: each.stat().st_mtime)[:-MANY]:
+            old.unlink(missing_ok=True)
+    return code, log
+
+
 @pytest.mark.parametrize("architecture", [75, 90, 120])
 @pytest.mark.parametrize("layout", sorted(DIMENSIONS))
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
@@ -128,7 +151,7 @@ def test_every_source_compiles(dtype: str, layout: str, architecture: int, tmp_p
     sources = dict(codes(np.dtype(dtype)))
     text = "".join(completed(name, code, np.dtype(dtype), layout) for name, code in sources.items())
     summed = reductions(np.dtype(dtype))
-    code, log = compiled(text + "".join(summed.values()), architecture, tmp_path)
+    code, log = kept(text + "".join(summed.values()), architecture, tmp_path)
     assert code, log
     for name in (*(f"of_{each}" for each in sources), *summed):
         assert name.encode() in code
