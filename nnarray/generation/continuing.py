@@ -12,7 +12,7 @@ from nnarray.generation.sampling import NO_NUMBER, Sampling
 from nnarray.generation.stopping import Stops, Text
 from nnarray.kernels.compilation import compiled
 from nnarray.kernels.loops import read
-from nnarray.layers.base import Layer
+from nnarray.layers.base import Layer, every
 from nnarray.layers.kinds import Spec
 from nnarray.names import shown
 from nnarray.random import Key
@@ -281,9 +281,7 @@ def refuse_other_vocabulary(model: Any, tokenizer: Any) -> None:
 
 def _masked_tokens(layer: Layer) -> set[int]:
     """The integers that the layers of a network take as padding."""
-    own = getattr(layer, "padding_index", None)
-    inner = (_masked_tokens(each) for _, each in layer.named_layers)
-    return set[int]().union(() if own is None else (own,), *inner)
+    return {each for each in (getattr(inner, "padding_index", None) for inner in every(layer)) if each is not None}
 
 
 def _words(inputs: Any) -> str:
