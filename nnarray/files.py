@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import errno
 import glob
+import json
 import logging
 import os
 import platform
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO
@@ -20,6 +21,8 @@ except ImportError:  # Windows, where open files cannot be removed
 log = logging.getLogger("nnarray")
 
 PART, LOCK = ".part", ".lock"
+RENAMING = ".nnarray.renaming"
+"""The list of the new files of a folder that are to be renamed."""
 WITHOUT_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)  # of a file system
 REMEDIES = {
     errno.ENOSPC: "; free some space, or write to another disk",
@@ -83,6 +86,17 @@ def _named(path: Path) -> Generator[None]:
 
 
 def _replace(path: Path, write: Callable[[Path], None]) -> None:
+    part = _written(path, write)
+    try:
+        part.replace(path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+    _flush(path.parent)
+
+
+def _written(path: Path, write: Callable[[Path], None]) -> Path:
+    """A new file beside `path`, filled, on the disk, and ready to be renamed."""
     from tempfile import mkstemp
 
     handle, name = mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=PART)
@@ -93,11 +107,95 @@ def _replace(path: Path, write: Callable[[Path], None]) -> None:
             write(part)
             os.fsync(file.fileno())
         part.chmod(path.stat().st_mode & 0o777 if path.exists() else 0o666 & ~_umask())
-        part.replace(path)
     except BaseException:
         part.unlink(missing_ok=True)
         raise
-    _settle(path.parent)
+    return part
+
+
+# --- Several files of a folder ---------------------------------------------------------------------------------------
+
+
+def replace_together(folder: Path, writes: Mapping[str, Callable[[Path], None]], first: str) -> None:
+    """Replace several files of a folder, all or none; a link is replaced by a file.
+
+    All new files are written beside the old ones. Then a list of them is written, and from then on the new files
+    count: `settle` finishes the renaming, if the process is killed in between. Without the file `first`, nobody reads
+    the others. It is removed before they are renamed, and renamed last, so that other programs never read a mixture.
+
+    Raises
+    ------
+    BlockingIOError
+        If another process writes into the folder.
+    OSError
+        As `replace`; all old files are unchanged.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with owned(folder / RENAMING, by="save"):
+        _rename(folder)  # what another save has left
+        parts = dict[str, str]()
+        try:
+            for name in (*writes, RENAMING):
+                sweep(folder / name)
+            for name, write in writes.items():
+                _place(folder / name)
+                with _named(folder / name):
+                    parts[name] = _written(folder / name, write).name
+            parts[first] = parts.pop(first)
+            replace_by(folder / RENAMING, json.dumps(parts).encode("utf-8"))
+        except BaseException:
+            if not (folder / RENAMING).exists():
+                for part in parts.values():
+                    (folder / part).unlink(missing_ok=True)
+            raise
+        _rename(folder)
+
+
+def settle(folder: Path) -> None:
+    """Rename the new files that a killed `replace_together` had written, and had not yet renamed.
+
+    Raises
+    ------
+    OSError
+        If the folder may not be written to, or another process writes into it now.
+    ValueError
+        If the list of these files is damaged.
+    """
+    if (folder / RENAMING).exists():
+        with owned(folder / RENAMING, by="save"):
+            _rename(folder)
+
+
+def _rename(folder: Path) -> None:
+    """Finish the list of new files, if there is one; the folder is owned."""
+    listed = folder / RENAMING
+    if not listed.exists():
+        return
+    parts = _listed(listed)
+    *_, first = parts
+    with _named(listed):
+        if (folder / parts[first]).exists():
+            (folder / first).unlink(missing_ok=True)
+        for name, part in parts.items():
+            with suppress(FileNotFoundError):  # it was renamed before
+                (folder / part).replace(folder / name)
+        _flush(folder)
+        listed.unlink(missing_ok=True)
+
+
+def _listed(path: Path) -> dict[str, str]:
+    """The names of new files by those that they will have: both in this folder, whoever wrote the list."""
+    try:
+        parts = json.loads(path.read_text(encoding="utf-8"))
+        if parts and all(_is_of(part, name) for name, part in parts.items()):
+            return parts
+    except (ValueError, TypeError, AttributeError):
+        pass
+    raise ValueError(f"{str(path)!r} is damaged: it is the list of files that a save has yet to rename. Save again.")
+
+
+def _is_of(part: str, name: str) -> bool:
+    return part.startswith(f".{name}.") and part.endswith(PART) and Path(part).name == part
 
 
 def prove(path: Path) -> None:
@@ -210,7 +308,7 @@ def _umask() -> int:
     return mask
 
 
-def _settle(folder: Path) -> None:
+def _flush(folder: Path) -> None:
     """Flush the folder's entry to the disk, if the system supports that."""
     if os.name != "posix":
         return

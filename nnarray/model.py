@@ -1063,7 +1063,8 @@ class Model(metaclass=Explained):
         Raises
         ------
         TypeError, ValueError
-            If the arguments do not fit together, as in `fit`; or if no loss is known.
+            If the arguments do not fit together, as in `fit`, such as labels of masked positions that would count; or
+            if no loss is known.
 
         Examples
         --------
@@ -1077,6 +1078,7 @@ class Model(metaclass=Explained):
         """
         from nnarray.datasets.streams import as_stream
         from nnarray.training.evaluation import Evaluator
+        from nnarray.training.masked import ends_with_mask
 
         asked = Evaluator.of(
             self, loss=loss, metrics=metrics, classes=classes, batch_size=batch_size, engine=self.engine_for(engine)
@@ -1085,9 +1087,10 @@ class Model(metaclass=Explained):
             return asked.of_examples(X if y is not None else as_stream(X) or X, y, sample_weight)
         way = importlib.import_module("nnarray.distributed.prediction")
         y, weights = way.computed(self, y), way.computed(self, sample_weight)
-        if not is_lazy(X):
-            return asked.of_examples(X, y, weights)
-        return asked.of_outputs(way.computed(self, asked.outputs(X, check_finite=True)), y, weights)
+        if not is_lazy(X) or ends_with_mask(self):  # masks of outputs stay on the workers
+            return asked.of_examples(way.computed(self, X), y, weights)
+        outputs = way.predicted(self, X, batch_size=asked.batch_size, check_finite=True, engine=asked.engine)
+        return asked.of_outputs(way.computed(self, outputs), y, weights)
 
     @explained
     def generate(

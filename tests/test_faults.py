@@ -106,11 +106,11 @@ def tokenizer_with_other_padding() -> None:
     model.tokenizer = nn.text.WordPieceTokenizer(("[UNK]", "[PAD]"), ends=False)
 
 
-def trained_on_padding() -> None:
+def on_padding(call: str) -> None:
     """A label for each position, also for those that are padding."""
     model = nn.Network(nn.Embedding(4, 4, padding_index=0), nn.Dense(4)).init((4,), seed=0)
     X = np.asarray([[1, 2, 3, 0]])
-    model.fit(X, X, loss=nn.losses.CrossEntropy(ignore_index=-1))
+    getattr(model, call)(X, X, loss=nn.losses.CrossEntropy(ignore_index=-1))
 
 
 def decoded_twice() -> None:
@@ -555,7 +555,8 @@ SETTINGS: dict[str, Case] = {
         lambda: nn.Network(nn.Embedding(4, 4), nn.MultiHeadAttention(2)).init((4,), seed=0).generate([1])
     ),
     "a tokenizer with another padding": lambda b: lambda: tokenizer_with_other_padding(),
-    "labels of padding that count": lambda b: lambda: trained_on_padding(),
+    "labels of padding that count": lambda b: lambda: on_padding("fit"),
+    "the same, in an evaluation": lambda b: lambda: on_padding("evaluate"),
     "a cache that `decode` has consumed": lambda b: lambda: decoded_twice(),
     "more positions than were learned": lambda b: (
         lambda: nn.Network(nn.Embedding(9, 4), nn.LearnedPositions()).init((4,)).new_cache(length=5)

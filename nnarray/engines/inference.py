@@ -7,14 +7,13 @@ from typing import Any, NamedTuple
 
 from nnarray.backends import copy, library_of
 from nnarray.functional.folding import Folded, folded
-from nnarray.functional.propagation import Wiring
+from nnarray.functional.propagation import Wiring, may_mask
 from nnarray.kernels.engines import computing
 from nnarray.kernels.functions import Function
 from nnarray.kernels.numpy import stages
 from nnarray.kernels.numpy.stages import Stage
-from nnarray.layers.base import Context, Layer, is_ours, outputs_of, own
+from nnarray.layers.base import Context, Layer, every, is_ours, outputs_of, own
 from nnarray.layers.containers import is_plain_row
-from nnarray.layers.kinds import REAL
 from nnarray.typing import Array, DType, Shape, Tree
 
 
@@ -26,16 +25,16 @@ def prepared(wiring: Wiring, theta: Array, state: Array, shape: Shape, engine: s
     owner = library_of(theta)
     if owner is None or not owner.is_host or theta.dtype.itemsize < 4:
         return None
-    every = list(_every(wiring.network))
-    if wiring.network.takes not in (None, REAL) or any(each.masking == "use" and not is_ours(each) for each in every):
-        return None  # there may be masks, which stages do not support
-    has_images = any(each.family == "convolution" or getattr(each, "has_images", False) for each in every)
+    if may_mask(wiring.network):
+        return None  # stages do not support masks
+    layers = list(every(wiring.network))
+    has_images = any(each.family == "convolution" or getattr(each, "has_images", False) for each in layers)
     if has_images:
         theta = copy(theta)  # writable and read-only arrays are two types for Numba: it would compile twice
     plain = folded(wiring.network, wiring.params.tree(theta), wiring.state.tree(state))
     with computing(engine):
         stage = _Lowering(has_images, theta.dtype, compiles_rows=engine == "numba").stage(plain, shape)
-    if all(is_plain_row(each) or own(each, "family") in ("dense", "activation") for each in every):
+    if all(is_plain_row(each) or own(each, "family") in ("dense", "activation") for each in layers):
         return stage  # products and functions have one implementation: nothing to choose at each call
 
     def run(x: Any, y: Any = None, first: int = 0) -> Any:
@@ -43,12 +42,6 @@ def prepared(wiring: Wiring, theta: Array, state: Array, shape: Shape, engine: s
             return stage(x, y, first)
 
     return run
-
-
-def _every(layer: Layer) -> Iterator[Layer]:
-    yield layer
-    for _, inner in layer.named_layers:
-        yield from _every(inner)
 
 
 class _Lowering(NamedTuple):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 from nnarray.backends import namespace
 from nnarray.explanations.numbers import at, first, letters, number, products, rows_of, shortened, signed, total
@@ -19,21 +19,11 @@ def layer_norm(
 ) -> Arithmetic:
     """y = w (x - mean) / sqrt(variance + epsilon) + b."""
     x = at_least_float32(rows_of(passage.x))
-    xp, size = namespace(x), x.shape[1]
-    mean = xp.mean(x, axis=1, keepdims=True)
-    off = x - mean
+    mean = namespace(x).mean(x, axis=1, keepdims=True)
     m = signed(mean[0, 0])
-    squares = shortened((f"({number(x[0, k])} - {m})^2" for k in range(size)), size)
-    variance = xp.mean(off * off, axis=1, keepdims=True)
-    below = f"sqrt({number(variance[0, 0])} + {layer.epsilon:g})"
-    forward = (
-        f"mean = ({total(x[0, :])}) / {size} = {number(mean[0, 0])}",
-        f"variance = ({squares}) / {size} = {number(variance[0, 0])}",
-        f"y{first(passage.y)} = weight[0] · (x{first(passage.y)} - mean) / sqrt(variance + epsilon) + bias[0] = "
-        f"{signed(at(params['weight']))} · ({at(x)} - {m}) / {below} + {signed(at(params['bias']))} = {at(passage.y)}",
-    )
-    z = off / xp.sqrt(variance + layer.epsilon)
-    return Arithmetic(forward, _back(z, below, params["weight"], gradients, passage, centred=True))
+    words = _Words("variance", f"(x{first(passage.y)} - mean)", f"({at(x)} - {m})", centred=True)
+    forward, back = _written(layer, params, gradients, passage, x - mean, words, lambda x: f"({number(x)} - {m})^2")
+    return Arithmetic((f"mean = ({total(x[0, :])}) / {x.shape[1]} = {number(mean[0, 0])}", *forward), back)
 
 
 def rms_norm(
@@ -41,21 +31,47 @@ def rms_norm(
 ) -> Arithmetic:
     """y = w x / sqrt(mean(x^2) + epsilon)."""
     x = at_least_float32(rows_of(passage.x))
-    xp, size = namespace(x), x.shape[1]
-    mean = xp.mean(x * x, axis=1, keepdims=True)
-    squares = shortened((f"{signed(x[0, k])}^2" for k in range(size)), size)
-    below = f"sqrt({number(mean[0, 0])} + {layer.epsilon:g})"
+    words = _Words("mean(x^2)", f"x{first(passage.y)}", signed(at(x)), centred=False)
+    return Arithmetic(*_written(layer, params, gradients, passage, x, words, lambda x: f"{signed(x)}^2"))
+
+
+class _Words(NamedTuple):
+    """What the two layers call the same things."""
+
+    spread: str
+    """The mean of the squares below the root."""
+    above: str
+    """What is divided by the root, as a symbol."""
+    number: str
+    """Its value at the first feature."""
+    centred: bool
+
+
+def _written(
+    layer: LayerNorm | RMSNorm,
+    params: Mapping[str, Array],
+    gradients: Mapping[str, Array],
+    passage: Passage,
+    above: Array,
+    words: _Words,
+    square: Callable[[Any], str],
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """y = w z + b with z = above / sqrt(spread + epsilon), and its gradients."""
+    x, xp, size = at_least_float32(rows_of(passage.x)), namespace(above), above.shape[1]
+    spread = xp.mean(above * above, axis=1, keepdims=True)
+    squares = shortened((square(x[0, k]) for k in range(size)), size)
+    below = f"sqrt({number(spread[0, 0])} + {layer.epsilon:g})"
+    symbol, value = (" + bias[0]", f" + {signed(at(params['bias']))}") if words.centred else ("", "")
     forward = (
-        f"mean(x^2) = ({squares}) / {size} = {number(mean[0, 0])}",
-        f"y{first(passage.y)} = weight[0] · x{first(passage.y)} / sqrt(mean(x^2) + epsilon) = "
-        f"{signed(at(params['weight']))} · {signed(at(x))} / {below} = {at(passage.y)}",
+        f"{words.spread} = ({squares}) / {size} = {number(spread[0, 0])}",
+        f"y{first(passage.y)} = weight[0] · {words.above} / sqrt({words.spread} + epsilon){symbol} = "
+        f"{signed(at(params['weight']))} · {words.number} / {below}{value} = {at(passage.y)}",
     )
-    z = x / xp.sqrt(mean + layer.epsilon)
-    return Arithmetic(forward, _back(z, below, params["weight"], gradients, passage, centred=False))
+    return forward, _back(above / xp.sqrt(spread + layer.epsilon), below, params["weight"], gradients, passage, words)
 
 
 def _back(
-    z: Array, below: str, w: Array, gradients: Mapping[str, Array], passage: Passage, *, centred: bool
+    z: Array, below: str, w: Array, gradients: Mapping[str, Array], passage: Passage, words: _Words
 ) -> tuple[str, ...]:
     """The gradients of w and b, and of one x: y = w z + b, and z of one feature depends on all of its position."""
     if passage.dy is None:
@@ -65,7 +81,7 @@ def _back(
     if "weight" in gradients:
         lines.append(
             f"dL/dweight[0] = sum over {every} of dL/dy[{over}, 0] · z[{over}, 0] = {products(dy[:, 0], z[:, 0])} = "
-            f"{at(gradients['weight'])}, with y = weight · z{' + bias' if centred else ''}"
+            f"{at(gradients['weight'])}, with y = weight · z{' + bias' if words.centred else ''}"
         )
     if "bias" in gradients:
         lines.append(
@@ -75,10 +91,9 @@ def _back(
         xp: Any = namespace(z)
         g = at_least_float32(w) * at_least_float32(dy[0, :])
         along, middle = signed(xp.mean(g * z[0, :])), signed(xp.mean(g))
-        less = (" - mean(g)", f" - {middle}") if centred else ("", "")
-        root = "sqrt(variance + epsilon)" if centred else "sqrt(mean(x^2) + epsilon)"
+        less = (" - mean(g)", f" - {middle}") if words.centred else ("", "")
         lines.append(
-            f"dL/dx{of} = (g[0]{less[0]} - z[0] · mean(g · z)) / {root} = "
+            f"dL/dx{of} = (g[0]{less[0]} - z[0] · mean(g · z)) / sqrt({words.spread} + epsilon) = "
             f"({number(g[0])}{less[1]} - {signed(z[0, 0])} · {along}) / {below} = {at(passage.dx)}, "
             f"with g = weight · dL/dy of this position"
         )

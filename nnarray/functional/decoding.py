@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from nnarray.backends import device_of, namespace
+from nnarray.backends import apart, device_of, namespace
 from nnarray.functional.propagation import Wiring
 from nnarray.layers.base import Context
 from nnarray.layers.kinds import Spec, arrays_in, mapped, specs
@@ -59,7 +59,7 @@ class Cache(_Cache):
             If it was consumed.
         """
         self.refuse_consumed()
-        return self._replace(layers=mapped_arrays(lambda x: namespace(x).asarray(x, copy=True), self.layers))
+        return self._replace(layers=mapped_arrays(apart, self.layers))
 
     def refuse_consumed(self) -> None:
         """Raise ValueError if it was consumed: some libraries have written other positions into its arrays."""

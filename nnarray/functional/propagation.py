@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from nnarray import kernels
 from nnarray.backends import namespace
 from nnarray.functional.layout import Layout
-from nnarray.layers.base import Context, Layer, Out
+from nnarray.layers.base import Context, Layer, Out, every, is_ours
 from nnarray.layers.containers import MASK_LEFT
-from nnarray.layers.kinds import of_texts
+from nnarray.layers.kinds import REAL, of_texts
 from nnarray.random import Key
 from nnarray.typing import Array, Tree
 
@@ -55,8 +55,13 @@ class Step(NamedTuple):
 
 def forward(wiring: Wiring, tree: Tree, state: Array, x: Any) -> Array:
     """The outputs at inference, from parameters nested like the layers; nothing is kept for a pullback."""
-    ctx = Context(False, wiring.state.tree(state), False, False)
-    return wiring.network.forward(tree, x, ctx).y
+    return forward_with_mask(wiring, tree, state, x)[0]
+
+
+def forward_with_mask(wiring: Wiring, tree: Tree, state: Array, x: Any) -> tuple[Array, Array | None]:
+    """As `forward`, and the mask that is left at the outputs."""
+    out = wiring.network.forward(tree, x, Context(False, wiring.state.tree(state), False, False))
+    return out.y, out.mask
 
 
 def pullback(wiring: Wiring, state: Array, dy: Array, x: Any, theta: Array, wanted: Sequence[bool]) -> list[Any]:
@@ -118,8 +123,8 @@ def loss_and_gradients(
     """
     ctx = Context(training, wiring.state.tree(state), input_gradient, root=key, path=(step,), once=True)
     out: Out = wiring.network.forward(tree, x, ctx)
-    if out.mask is not None and not of_texts(out.mask):
-        wrong = counted_though_masked(out.mask, weights if loss.leaves_out else None)
+    wrong = counted_though_masked(out.mask, weights, loss)
+    if wrong is not None:
         weights = namespace(wrong).where(wrong, float("nan"), weights)
     value, dy = loss.of_prepared(out.y, target, weights)
     dheads: list[Array] = []
@@ -136,19 +141,28 @@ def loss_and_gradients(
     return Step(value, gradients, out.y, after, dx if input_gradient else None)
 
 
-def counted_though_masked(mask: Array, weights: Array | None) -> Array:
-    """True at the entries that are masked, but have a weight in the loss, shape of the weights.
+def counted_though_masked(mask: Array | None, weights: Array | None, loss: Loss) -> Array | None:
+    """True at the outputs that are masked, but have a weight in the loss, shape of the weights; None without a mask.
 
     Raises
     ------
     ValueError
-        If there is no weight for each position.
+        If there is a mask, and the loss leaves out no entries, or has no weight for each position.
     """
-    if weights is None or tuple(weights.shape[: mask.ndim]) != tuple(mask.shape):
+    if mask is None or of_texts(mask):
+        return None
+    if weights is None or not loss.leaves_out or tuple(weights.shape[: mask.ndim]) != tuple(mask.shape):
         raise ValueError(f"the network ends with a mask. {MASK_LEFT}")
     xp = namespace(mask)
     masked = xp.reshape(xp.logical_not(mask), (*mask.shape, *[1] * (weights.ndim - mask.ndim)))
     return xp.logical_and(masked, weights != 0)
+
+
+def may_mask(network: Layer) -> bool:
+    """Whether there may be masks in a network: of integers or truth values among the inputs, or of your own layers."""
+    if network.takes not in (None, REAL):
+        return True
+    return any(each.masking == "use" and not is_ours(each) for each in every(network))
 
 
 def _overlaid(old: Tree, new: Tree) -> dict[str, Any]:

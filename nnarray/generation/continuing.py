@@ -12,7 +12,7 @@ from nnarray.generation.sampling import NO_NUMBER, Sampling
 from nnarray.generation.stopping import Stops, Text
 from nnarray.kernels.compilation import compiled
 from nnarray.kernels.loops import read
-from nnarray.layers.base import Layer
+from nnarray.layers.base import Layer, every
 from nnarray.layers.kinds import Spec
 from nnarray.names import shown
 from nnarray.random import Key
@@ -275,15 +275,13 @@ def refuse_other_vocabulary(model: Any, tokenizer: Any) -> None:
         raise ValueError(
             f"the tokenizer fills rows up with token {tokenizer.padding}, but the model leaves out token "
             f"{min(masked)}, which its texts may have. Make the network with "
-            f"nn.Embedding(..., padding_index={tokenizer.padding})."
+            f"nn.Embedding(..., padding_index={tokenizer.padding}); in a config.json, that is pad_token_id."
         )
 
 
 def _masked_tokens(layer: Layer) -> set[int]:
     """The integers that the layers of a network take as padding."""
-    own = getattr(layer, "padding_index", None)
-    inner = (_masked_tokens(each) for _, each in layer.named_layers)
-    return set[int]().union(() if own is None else (own,), *inner)
+    return {each for each in (getattr(inner, "padding_index", None) for inner in every(layer)) if each is not None}
 
 
 def _words(inputs: Any) -> str:

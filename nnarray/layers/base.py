@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from functools import wraps
 from typing import Any, ClassVar, NamedTuple, NoReturn, Self
@@ -288,6 +288,13 @@ def own(layer: Layer, name: str) -> Any:
     A derived class may compute something else than its base class.
     """
     return vars(type(layer)).get(name) if is_ours(layer) else None
+
+
+def every(layer: Layer) -> Iterator[Layer]:
+    """The layer, and all layers inside it."""
+    yield layer
+    for _, inner in layer.named_layers:
+        yield from every(inner)
 
 
 def is_ours(layer: Layer) -> bool:

@@ -11,11 +11,11 @@ from typing import Any
 from nnarray.arguments import explained
 from nnarray.backends import Backend, backend, dtype_name
 from nnarray.checks import integer, switch
+from nnarray.files import settle
 from nnarray.functional.propagation import Wiring
 from nnarray.model import Model
 from nnarray.models.published_settings import network_of, settings_of
 from nnarray.names import shown
-from nnarray.network import Network
 from nnarray.persistence import published
 from nnarray.text.kinds import in_folder
 from nnarray.text.published import FILES, OTHERS, files_of
@@ -101,7 +101,6 @@ def load_published(
     model = Model(network, (length,), theta, theta[:0], wiring=wiring)
     model.metadata[NOTE] = {name: settings[name] for name in settings if _is_plain(settings[name])}
     try:
-        _refuse_other_padding(beside, network)
         model.tokenizer = beside
     except ValueError as error:
         raise ValueError(f"the files in {str(weights.parent)!r} do not belong together: {error} {ALONE}") from error
@@ -132,13 +131,15 @@ def save_published(model: Model, folder: str | os.PathLike[str]) -> None:
     folder : path
         Gets `model.safetensors`, `config.json`, and the files of `model.tokenizer` if there is one: `vocab.txt` for
         word pieces, `vocab.json` and `merges.txt` for byte pairs, and a file of `Tokenizer.save` for other kinds. It is
-        made if it does not exist.
+        made if it does not exist. All files are replaced together, or none.
 
     Raises
     ------
     ValueError
         If published settings cannot say the network; the message names the first layer that differs. If a number is
         NaN or infinite; or if the folder has the files of another tokenizer, also if the model has none.
+    OSError
+        If the folder may not be written to, or is full; or if another process saves into it now.
 
     Examples
     --------
@@ -150,8 +151,9 @@ def save_published(model: Model, folder: str | os.PathLike[str]) -> None:
     size = settings.get("hidden_size") or settings["n_embd"]
     made = published.written(style, layout, layout.views(theta), size)
     texts = {} if model.tokenizer is None else files_of(model.tokenizer)
+    settle(Path(folder))
     _refuse_others(Path(folder), model.tokenizer, texts)
-    published.write(Path(folder), made, {"config.json": json.dumps(settings, indent=2) + "\n"} | texts)
+    published.write(Path(folder), made, {published.CONFIG: json.dumps(settings, indent=2) + "\n"} | texts)
 
 
 def _refuse_others(folder: Path, tokenizer: Tokenizer | None, texts: Mapping[str, str]) -> None:
@@ -172,12 +174,13 @@ def _is_plain(value: Any) -> bool:
 
 def _found(path: Path, config: Mapping[str, Any] | None) -> tuple[Path, Mapping[str, Any]]:
     """The file of the weights, and the settings."""
-    weights = path / "model.safetensors" if path.is_dir() else path
+    weights = path / published.WEIGHTS if path.is_dir() else path
+    settle(weights.parent)
     if not weights.is_file():
         raise FileNotFoundError(f"there are no weights {str(weights)!r}; pass the folder with model.safetensors.")
     if config is not None:
         return weights, config
-    beside = weights.with_name("config.json")
+    beside = weights.with_name(published.CONFIG)
     if not beside.is_file():
         raise FileNotFoundError(
             f"there is no {str(beside)!r} with the settings of the network. Copy it there, or pass config={{...}}."
@@ -191,13 +194,3 @@ def _found(path: Path, config: Mapping[str, Any] | None) -> tuple[Path, Mapping[
     if not isinstance(settings, dict):
         raise ValueError(f"{str(beside)!r} must hold settings by name; got {shown(settings)}.")
     return weights, settings
-
-
-def _refuse_other_padding(tokenizer: Tokenizer | None, network: Network) -> None:
-    """Refuse a tokenizer that fills rows up with another token than the network leaves out."""
-    left_out = getattr(network.layers[0], "padding_index", None)
-    if tokenizer is not None and None not in (left_out, tokenizer.padding) and left_out != tokenizer.padding:
-        raise ValueError(
-            f"the tokenizer fills rows up with token {tokenizer.padding}, but the network leaves out {left_out}, "
-            f"the pad_token_id of config.json."
-        )

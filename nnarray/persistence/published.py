@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from nnarray.checks import refuse_non_finite
-from nnarray.files import replace, replace_by
+from nnarray.files import replace_together
 from nnarray.functional.layout import Layout, Slot
 from nnarray.persistence.archive import fill, on_host
 from nnarray.persistence.pytorch import numbers, state_dict_of
+
+WEIGHTS, CONFIG = "model.safetensors", "config.json"
 
 
 class Style(NamedTuple):
@@ -176,11 +179,10 @@ def written(style: Style, layout: Layout, arrays: Mapping[str, Any], size: int) 
 
 
 def write(path: Path, made: dict[str, np.ndarray], texts: Mapping[str, str]) -> None:
-    """The arrays as `model.safetensors` in a folder, and other files by their names: nothing before all is made."""
+    """The arrays as `model.safetensors` in a folder, and other files by their names: all are replaced, or none."""
     others = {name: text.encode("utf-8") for name, text in texts.items()}
     for key, x in made.items():
         refuse_non_finite(x, f"entry {key!r}", "Repair the model first; nothing was written.")  # pyright: ignore[reportArgumentType]
-    path.mkdir(parents=True, exist_ok=True)
-    replace(path / "model.safetensors", lambda part: fill(part, made, {"format": "pt"}))
-    for name, data in others.items():
-        replace_by(path / name, data)
+    writes: dict[str, Callable[[Path], Any]] = {WEIGHTS: lambda part: fill(part, made, {"format": "pt"})}
+    writes |= {name: partial(Path.write_bytes, data=data) for name, data in others.items()}
+    replace_together(path, writes, first=CONFIG)

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from nnarray.files import settle
 from nnarray.names import named, shown
 from nnarray.text.characters import ByteTokenizer, CharacterTokenizer
 from nnarray.text.pairs import BytePairTokenizer
@@ -94,4 +95,5 @@ def load(path: str | os.PathLike[str]) -> Tokenizer:
 
 def in_folder(folder: Path) -> Tokenizer | None:
     """The tokenizer that lies beside weights, if there is one; errors as `load`."""
+    settle(folder)
     return load(folder / OWN) if (folder / OWN).is_file() else published_in(folder)

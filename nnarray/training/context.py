@@ -114,8 +114,8 @@ class TrainingContext:
         held = self.held_out
         if held is None:
             return {}
-        size = None if self.settings.batch_size is None else max(self.settings.batch_size, 1024)
-        outputs = self.model.predict(held.inputs, batch_size=size, check_finite=False, engine=self.settings.engine)
+        size, engine = self.settings.evaluated_at_once, self.settings.engine
+        outputs = self.model.predict(held.inputs, batch_size=size, check_finite=False, engine=engine)
         answers = Answers(outputs, held.target, held.weights, held.y, held.sample_weight)
         scores = scored(self.settings.loss, self.settings.metrics, answers)
         return {f"val_{name}": value for name, value in scores.items()}

@@ -5,17 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from contextlib import suppress
+from itertools import takewhile
 from typing import Any
 
 from nnarray import kernels
-from nnarray.backends import namespace, same_place
-from nnarray.functional.propagation import counted_though_masked
-from nnarray.layers.base import Context
-from nnarray.layers.kinds import arrays_in, of_texts
+from nnarray.backends import same_place
+from nnarray.layers.kinds import arrays_in
 from nnarray.training.callbacks import Run
 from nnarray.training.context import UNSOUND, DivergenceError
 from nnarray.training.data import Data
 from nnarray.training.inputs import parts_of
+from nnarray.training.masked import MASKED_LABELS, masked_that_count
 from nnarray.training.precision import beyond_float16
 from nnarray.training.state import TrainingState
 from nnarray.training.trainer import Finished, Trainer
@@ -26,12 +26,6 @@ TINY = 1e-6  # a learning rate that is unlikely to be too high
 NO_STEP_TAKEN = (
     "every step was left out: the gradients did not fit into float16, and the scale of the loss is still falling. "
     "Train for more epochs, standardise X and real targets y, or use precision='bfloat16'."
-)
-
-
-MASKED_LABELS = (
-    "The network ends with a mask, and y has labels at masked positions, which would count in the loss. Set them to "
-    "the ignore_index of the loss: y = nn.namespace(y).where(X == padding_index, ignore_index, y)."
 )
 
 
@@ -101,7 +95,7 @@ def _advice(trainer: Trainer, rate: float) -> str:
     if is_known and _has_gaps(trainer.data.target):
         return f"y contains NaN or infinity, which {loss.label} does not check. Remove or repair these entries."
     if is_known and loss.leaves_out and _has_masked_labels(trainer, parts):
-        return MASKED_LABELS
+        return MASKED_LABELS.format(X="X", y="y")
     causes_found = [
         (loss.leaves_out and not is_known, "labels of masked positions that count", "set them to ignore_index"),
         (rate > TINY, "a learning rate that is too high", "lower lr"),
@@ -119,16 +113,9 @@ def _advice(trainer: Trainer, rate: float) -> str:
 
 def _has_masked_labels(trainer: Trainer, parts: Sequence[Any]) -> bool:
     """Whether the network ends with a mask, and the loss counts a label that is masked."""
-    wiring, at = trainer.wiring, trainer.at
-    ctx, tree = Context(state=wiring.state.tree(at.state), keep=False), wiring.params.tree(at.theta)
-    for rows in parts:
-        x, _, weights = trainer.data.batch(rows)
-        mask = wiring.network.forward(tree, x, ctx).mask
-        if mask is None or of_texts(mask):
-            return False
-        if bool(namespace(mask).any(counted_though_masked(mask, weights))):
-            return True
-    return False
+    batches, at = map(trainer.data.batch, parts), trainer.at
+    each = masked_that_count(trainer.wiring, at.theta, at.state, trainer.loss, batches)
+    return any(counts for _, counts in takewhile(lambda found: found[1] is not None, each))
 
 
 def _has_gaps(target: Array) -> bool:

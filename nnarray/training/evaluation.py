@@ -15,7 +15,8 @@ from nnarray.losses import Loss, checked, loss_named
 from nnarray.metrics import Measure, confusion_matrix, measured, metrics_named
 from nnarray.training.answers import checked_names, class_names, counted, is_of_single_labels, known_loss, measures
 from nnarray.training.data import Data, prepare
-from nnarray.training.inputs import placed, whole
+from nnarray.training.inputs import inputs_of, placed, whole
+from nnarray.training.masked import outputs_of
 from nnarray.training.streamed import Streamed
 from nnarray.training.trainee import Trainee
 from nnarray.typing import Array
@@ -213,10 +214,13 @@ class Evaluator:
         data = Streamed(self.model, stream, self.loss, check_finite=True)
         for batch in data.epoch(0):
             x, target, weights = data.batch(batch)
-            yield Answers(self.outputs(x), target, weights, *data.labels(data.kept))
+            inputs = inputs_of(self.model, x, check_finite=False)
+            with batch.naming():
+                yield self._answers(Data(inputs, target, weights, *data.labels(data.kept)))
 
     def _answers(self, data: Data) -> Answers:
-        return Answers(self.outputs(data.inputs), data.target, data.weights, data.y, data.sample_weight)
+        outputs = outputs_of(self.model, data, self.loss, batch_size=self.batch_size, engine=self.engine)
+        return Answers(outputs, data.target, data.weights, data.y, data.sample_weight)
 
     def outputs(self, X: Any, *, check_finite: bool = False) -> Array:
         """Of the model."""

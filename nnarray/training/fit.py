@@ -34,6 +34,7 @@ from nnarray.training.inputs import InMemory, is_bytes, joined_batches, kinds_of
 from nnarray.training.lbfgs import minimise
 from nnarray.training.loading import resume
 from nnarray.training.loop import train
+from nnarray.training.masked import refuse_masked_labels
 from nnarray.training.precision import engine_in_precision, refuse_precision
 from nnarray.training.settings import FitSettings
 from nnarray.training.state import TrainingState
@@ -53,6 +54,10 @@ def fit(model: Trainee, X: Any, y: Any, settings: FitSettings) -> History:
     refuse_precision(settings.precision, model.theta)
     with naming_both(model, X, y, settings.loss, check_finite=settings.check_finite):
         data, held_out, settings = _looked_at(model, X, y, settings)
+    if held_out is not None:
+        names = "X y" if isinstance(settings.validation, Real) else "validation_X validation_y"
+        size, engine = settings.evaluated_at_once, settings.engine
+        refuse_masked_labels(model, held_out, settings.loss, batch_size=size, engine=engine, names=names)
     warn_of_beginning(model, data, settings.loss)
     scores = ("loss", *settings.metrics)
     held = () if held_out is None else tuple(f"val_{name}" for name in scores)

@@ -100,6 +100,11 @@ class FitSettings:
         settings.refuse_step_watchers()
         return settings
 
+    @property
+    def evaluated_at_once(self) -> int | None:
+        """How many held-out examples are computed at once; None for all."""
+        return None if self.batch_size is None else max(self.batch_size, 1024)
+
     def refuse_step_watchers(self) -> None:
         """Refuse callbacks that look at each step where nobody could call them.
 

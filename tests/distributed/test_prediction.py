@@ -126,3 +126,12 @@ def test_nan_is_refused_where_it_is() -> None:
         lazy.compute()
     plain = model.predict(da.from_array(X, chunks=(300, 54)), check_finite=False)
     assert np.isnan(plain.compute()[420]).all()
+
+
+def test_masks_of_a_collection_are_looked_at_in_an_evaluation() -> None:
+    model = nn.Network(nn.Embedding(5, 3, padding_index=0), nn.Dense(5)).init((4,), seed=0)
+    X = np.asarray([[3, 1, 0, 0], [2, 2, 4, 0], [1, 4, 3, 2]])
+    lazy, y, loss = da.from_array(X, chunks=(2, 4)), np.where(X == 0, -1, X), nn.losses.CrossEntropy(ignore_index=-1)
+    assert dict(model.evaluate(lazy, y, loss=loss)) == dict(model.evaluate(X, y, loss=loss))
+    with pytest.raises(ValueError, match="y has labels at masked positions"):
+        model.evaluate(lazy, lazy, loss=loss)

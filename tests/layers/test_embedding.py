@@ -204,6 +204,68 @@ def test_labels_of_masked_positions_must_not_count(be: nn.Backend) -> None:
     np.testing.assert_array_equal(to_host(be, model.theta), before)
 
 
+def of_tokens(be: nn.Backend, padding: int | None = 0) -> tuple[nn.Model, Any, Any]:
+    """A model that ends with a mask, its tokens, and labels of them that leave out the padding."""
+    model = nn.Network(nn.Embedding(5, 3, padding_index=padding), nn.Dense(5)).init((4,), seed=0, backend=be)
+    return model, be.asarray(TOKENS), be.asarray(np.where(TOKENS == 0, -1, TOKENS))
+
+
+LEAVES_OUT = nn.losses.CrossEntropy(ignore_index=-1)
+
+
+def test_labels_of_masked_positions_must_not_count_in_an_evaluation(be: nn.Backend) -> None:
+    """The rule of `fit`: padding is easily predicted, and would improve a perplexity."""
+    model, X, y = of_tokens(be)
+    asked: dict[str, Any] = {"loss": LEAVES_OUT, "metrics": "perplexity"}
+    for size in (None, 1, 3):
+        with pytest.raises(ValueError, match=r"y has labels at masked .*y = nn.namespace\(y\).where\(X == pad"):
+            model.evaluate(X, X, batch_size=size, **asked)
+        found, unmasked = (m.evaluate(X, y, batch_size=size, **asked) for m in (model, of_tokens(be, None)[0]))
+        np.testing.assert_allclose([*found.values()], [*unmasked.values()], rtol=1e-5)
+        assert found["perplexity"] == pytest.approx(np.exp(found["loss"]), rel=1e-5)
+    with pytest.raises(ValueError, match=r"ends with a mask\. The loss would include masked positions"):
+        model.evaluate(X, X, loss="cross_entropy")
+
+
+def test_all_positions_may_be_masked_in_an_evaluation(be: nn.Backend) -> None:
+    model, X, y = of_tokens(be)
+    found = model.evaluate(X[2:3, :], y[2:3, :], loss=LEAVES_OUT)
+    assert found["loss"] == 0.0
+    assert np.isnan(found["accuracy"])
+
+
+def test_batches_with_labels_of_masked_positions_are_named(be: nn.Backend) -> None:
+    model, X, y = of_tokens(be)
+    whole = model.evaluate(X, y, loss=LEAVES_OUT)["loss"]
+    assert model.evaluate([(X[:2, :], y[:2, :]), (X[2:, :], y[2:, :])], loss=LEAVES_OUT)["loss"] == pytest.approx(whole)
+    with pytest.raises(ValueError, match=r"batch 2 of epoch 1: The network ends with a mask, and y has labels"):
+        model.evaluate([(X[3:, :], X[3:, :]), (X[:2, :], X[:2, :])], loss=LEAVES_OUT)
+
+
+@pytest.mark.parametrize("settings", [{}, {"batch_size": None}, {"optimizer": "lbfgs", "batch_size": None}], ids=str)
+def test_held_out_labels_of_masked_positions_are_refused_before_the_training(
+    be: nn.Backend, settings: dict[str, Any]
+) -> None:
+    model, X, y = of_tokens(be)
+    before = to_host(be, model.theta)
+    with pytest.raises(ValueError, match=r"validation_y has labels at masked .*where\(validation_X == padding_index"):
+        model.fit(X, y, loss=LEAVES_OUT, validation=(X, X), epochs=1, **settings)
+    np.testing.assert_array_equal(to_host(be, model.theta), before)
+    history = model.fit(X, y, loss=LEAVES_OUT, validation=(X, y), epochs=1, **settings)
+    assert history["val_loss"][-1] == pytest.approx(model.evaluate(X, y)["loss"], rel=1e-5)
+
+
+def test_a_mask_of_the_inputs_is_looked_at_in_an_evaluation(be: nn.Backend) -> None:
+    model = nn.Network(nn.Masked(nn.Dense(2))).init({"values": (3, 2), "mask": (3,)}, seed=0, backend=be)
+    X = {"values": be.asarray(np.ones((2, 3, 2))), "mask": be.asarray([[True, True, False], [True, False, False]])}
+    labels = be.asarray([[1, 0, -1], [1, -1, -1]])
+    assert model.evaluate(X, labels, loss=LEAVES_OUT, metrics=())["loss"] > 0
+    with pytest.raises(ValueError, match="labels at masked positions"):
+        model.evaluate(X, be.asarray([[1, 0, -1], [1, 0, -1]]), loss=LEAVES_OUT)
+    with pytest.raises(ValueError, match="The loss would include masked positions"):
+        model.evaluate(X, be.asarray(np.ones((2, 3, 2))), loss="mse")
+
+
 @pytest.mark.parametrize(
     ("layers", "mask_shape"),
     [

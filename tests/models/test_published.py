@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
+import os
+import re
+import shutil
 from functools import cache
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +17,7 @@ import numpy as np
 import pytest
 
 import nnarray as nn
+from nnarray import files
 from nnarray.functional.layout import Layout
 from nnarray.persistence import published
 from tests.packages import need, package
@@ -476,6 +482,104 @@ def test_nothing_is_written_before_all_is_made(host: nn.Backend, tmp_path: Path)
     model.tokenizer = nn.text.CharacterTokenizer("ab\udce9")
     nn.models.save_published(model, tmp_path)
     assert nn.models.load_published(tmp_path).tokenizer == model.tokenizer
+
+
+def two_models() -> tuple[nn.Model, nn.Model]:
+    """Of the same sizes, so that the weights of one fit the settings and the tokenizer of the other."""
+    models = tuple(nn.models.gpt(3, 8, 1, 2, activation=name).init((8,)) for name in ("gelu", "relu"))
+    models[1].theta = 2.0 * models[0].theta
+    for model, characters in zip(models, ("abc", "xyz"), strict=True):
+        model.tokenizer = nn.text.CharacterTokenizer(characters)
+    return models
+
+
+def is_of(folder: Path) -> int:
+    """Which of the two models is in the folder as a whole."""
+    models, tokens = (nn.models.load_published(folder), *two_models()), np.zeros((1, 8), dtype=int)
+    found, *both = [(model(tokens).tolist(), model.tokenizer) for model in models]
+    return both.index(found)
+
+
+def test_a_save_that_is_killed_leaves_the_old_files_or_the_new_ones(
+    host: nn.Backend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The folder is copied before each change of its names: it is what a process that is killed there would leave."""
+    folder, states, models = tmp_path / "model", list[Path](), two_models()
+    nn.models.save_published(models[0], folder)
+    names = {each.name for each in folder.iterdir()}
+    replaced, unlinked = Path.replace, Path.unlink
+
+    def killed_here() -> None:
+        states.append(tmp_path / f"state {len(states)}")
+        shutil.copytree(folder, states[-1])
+
+    def replace(self: Path, target: Any) -> Any:
+        killed_here()
+        return replaced(self, target)
+
+    def unlink(self: Path, missing_ok: bool = False) -> None:
+        killed_here()
+        unlinked(self, missing_ok)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "replace", replace)
+        patched.setattr(Path, "unlink", unlink)
+        nn.models.save_published(models[1], folder)
+    whole = [(each / "config.json").exists() for each in states]
+    alike = [
+        len({(each / name).read_bytes() == (folder / name).read_bytes() for name in names}) == 1
+        for each, there in zip(states, whole, strict=True)
+        if there
+    ]
+    found = [is_of(each) for each in states]
+    assert len(states) > 5
+    assert found == sorted(found)  # first the old ones, then the new ones
+    assert set(found) == {0, 1}
+    assert all(alike)  # other programs, which need config.json, never see a mixture
+    assert not all(whole)
+    for each in states:
+        nn.models.save_published(models[1], each)
+        assert {file.name for file in each.iterdir()} == names  # the parts of the killed save are removed
+
+
+@pytest.mark.parametrize(
+    ("number", "name"),
+    [*enumerate(["model.safetensors", "config.json", "nnarray_tokenizer.json", files.RENAMING])],
+)
+def test_a_full_disk_leaves_the_old_files(
+    host: nn.Backend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, name: str
+) -> None:
+    models = two_models()
+    nn.models.save_published(models[0], tmp_path)
+    names, before, flushed = {each.name for each in tmp_path.iterdir()}, count(), os.fsync
+
+    def fsync(file: int) -> None:
+        if next(before) == number:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        flushed(file)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", fsync)
+        with pytest.raises(OSError, match=rf"cannot write '.*{re.escape(name)}': No space left on device; free some"):
+            nn.models.save_published(models[1], tmp_path)
+    assert {each.name for each in tmp_path.iterdir()} == names
+    assert is_of(tmp_path) == 0
+
+
+def test_a_list_of_new_files_names_those_of_its_folder_only(host: nn.Backend, tmp_path: Path) -> None:
+    folder, other = tmp_path / "model", tmp_path / ".x.1.part"
+    nn.models.save_published(two_models()[0], folder)
+    other.write_text("of somebody else")
+    for listed in ('{"x": "../.x.1.part"}', '{"../x": ".../x.1.part"}', '{"x": 3}', "[]", "{}", "no JSON"):
+        (folder / files.RENAMING).write_text(listed)
+        with pytest.raises(ValueError, match=r"is the list of files that a save has yet to rename\. Save again"):
+            nn.models.load_published(folder)
+    assert other.read_text() == "of somebody else"
+
+
+def test_a_folder_is_saved_into_by_one_process(host: nn.Backend, tmp_path: Path) -> None:
+    with files.owned(tmp_path / files.RENAMING, by="save"), pytest.raises(BlockingIOError, match="by another save"):
+        nn.models.save_published(two_models()[0], tmp_path)
 
 
 def test_files_that_are_not_there(host: nn.Backend, tmp_path: Path) -> None:
