@@ -91,7 +91,9 @@ def _dates(column: DateColumn, z: np.ndarray) -> Any:
     seconds = np.arange(len(z)) * 7_919 % 86_400 * (column.timed or column.zone)
     first = np.datetime64(column.first, "D")
     ends = [float((np.datetime64(each, "D") - first).astype(np.int64)) for each in ("0001-01-03", "9999-12-29")]
-    moments = first + np.clip(days, ends[0], ends[1]).astype(np.int64) * np.timedelta64(1, "D")  # years as dates have them
+    moments = first + np.clip(days, ends[0], ends[1]).astype(np.int64) * np.timedelta64(
+        1, "D"
+    )  # years as dates have them
     texts = np.datetime_as_string(moments.astype("M8[s]") + seconds.astype("m8[s]")).astype(object)
     if not column.timed and not column.zone:
         return np.asarray([each[:10] for each in texts], dtype=object)
