@@ -1112,7 +1112,7 @@ def cut_short(b: Bench) -> Call:
 def full_disk_for_images(b: Bench) -> Call:
     image(b)
     b.patch.setattr(
-        "nnarray.datasets.scratch.tempfile.TemporaryFile", lambda dir: BufferedRandom(FileIO("/dev/full", "r+"))
+        "tempfile.TemporaryFile", lambda dir: BufferedRandom(FileIO("/dev/full", "r+"))
     )
     return lambda: nn.datasets.images("photos").on_disk(".")
 
