@@ -341,7 +341,7 @@ def fill_the_disk(monkeypatch: Any) -> None:
     def full(dir: Path) -> io.BufferedRandom:
         return io.BufferedRandom(io.FileIO("/dev/full", "rb+"))
 
-    monkeypatch.setattr(scratch.tempfile, "TemporaryFile", full)
+    monkeypatch.setattr("tempfile.TemporaryFile", full)
 
 
 def test_a_full_disk_says_what_helps(tmp_path: Path, monkeypatch: Any) -> None:
