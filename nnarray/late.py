@@ -29,7 +29,7 @@ class _Late(ModuleType):
         if isinstance(value, ModuleType):
             self._after(value.__name__)
             if name in self._modules:
-                return  # this name stands for what the module defines
+                return  # the name stands for what the module defines: `__getattr__` finds it
         super().__setattr__(name, value)
 
     def __dir__(self) -> list[str]:
@@ -46,8 +46,8 @@ def late(
     package : str
         The `__name__` of the package; its `__init__` calls this function.
     names : mapping of str to str
-        The names, separated by blanks, by the module that defines them. The name of a module stands for what
-        it defines under this name, or else for the module.
+        The names, separated by blanks, by the module that defines them. The modules themselves are names, too, except
+        for those that define their own: `datasets.pets` is the function.
     after : function of the name of a module
         It is called when a module of the package has been imported.
     missing : function of a name, optional
@@ -56,13 +56,10 @@ def late(
     Returns
     -------
     tuple of str
-        All names.
+        All names but those of the modules.
     """
     own: Any = sys.modules[package]
     own.__class__ = _Late
-    vars(own).update(
-        _modules={name: module for module, some in names.items() for name in some.split()},
-        _after=after,
-        _missing=missing,
-    )
-    return tuple(own._modules)
+    module_of = {name: module for module, some in names.items() for name in some.split()}
+    vars(own).update(_modules={module: module for module in names} | module_of, _after=after, _missing=missing)
+    return tuple(module_of)

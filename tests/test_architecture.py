@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -275,10 +275,22 @@ def test_what_is_imported_late_is_what_type_checkers_see() -> None:
     }
 
 
-@pytest.mark.parametrize("package", [nn.layers, nn.datasets])
-def test_what_a_package_imports_late_is_what_type_checkers_see(package: Any) -> None:
+@pytest.mark.parametrize(("package", "names"), [(nn.layers, nn.layers.NAMES), (nn.datasets, nn.datasets.__all__)])
+def test_what_a_package_imports_late_is_what_type_checkers_see(package: Any, names: Sequence[str]) -> None:
     named = for_type_checkers(Path(package.__file__).parent)
-    assert named == {name: f"{package.__name__}.{module}" for name, module in package._modules.items()}
+    assert named == {name: f"{package.__name__}.{package._modules[name]}" for name in names}
+
+
+def test_a_function_is_found_whoever_imported_the_module_of_its_name() -> None:
+    done = run_python(
+        """
+        from nnarray.datasets.images import ImageFolder
+        import nnarray.datasets.pets
+        import nnarray as nn
+        print(nn.datasets.images.__name__, nn.datasets.pets.__name__, nn.datasets.synthetic.moons is nn.datasets.moons)
+        """
+    )
+    assert done.stdout == "images pets True\n"
 
 
 def test_only_the_package_itself_imports_late() -> None:

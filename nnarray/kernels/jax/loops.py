@@ -9,6 +9,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from nnarray.kernels.jax.programs import KEPT
 from nnarray.kernels.loops import NotRecorded, Turns
@@ -127,12 +128,19 @@ class Loop:
 
     def results(self, count: int) -> list[Any]:
         """The outputs of the first turns since `load`; later turns do not change them."""
-        return [rows[:count] for rows in self.outputs]
+        return [_first(rows, count) for rows in self.outputs]
 
     def release(self) -> None:
         """Free the memory of the data and of the outputs; the program is kept."""
         self.fixed = self.inside = self.around = None
         self.tables, self.outputs = [], []
+
+
+def _first(rows: Any, count: int) -> Any:
+    """The first rows. JAX would compile a slice for each count, so a few numbers are cut on the host."""
+    if count == rows.shape[0] or rows.ndim > 1:
+        return rows[:count]
+    return jax.device_put(np.asarray(rows)[:count], rows.sharding)
 
 
 def _refuse_other_kind(before: Any, after: Any) -> None:
