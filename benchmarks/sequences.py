@@ -107,17 +107,24 @@ def decoding(repeats: int, clock: Callable[[], float], layers: int = 12) -> None
     def reading() -> None:
         theta.sum()
 
-    def decoded(flag: str) -> Callable[[], None]:
+    def decoded(flag: str, engine: str, name: str) -> Callable[[], None]:
         moved = model.to(flag)
+        moved.engine = engine
         given = nn.backend(flag).asarray(token)
-        _, caches[flag] = moved.decode(nn.backend(flag).asarray(np.full((1, 32), 7)), moved.new_cache(1))
+        _, caches[name] = moved.decode(nn.backend(flag).asarray(np.full((1, 32), 7)), moved.new_cache(1))
 
         def turn() -> None:
-            _, caches[flag] = moved.decode(given, caches[flag])
+            _, caches[name] = moved.decode(given, caches[name])
 
         return turn
 
-    turns = {"reading the weights": reading, "nnarray, NumPy": decoded("numpy"), "nnarray, PyTorch": decoded("torch")}
+    runs = {
+        "nnarray, NumPy with Numba": ("numpy", "auto"),
+        "nnarray, NumPy": ("numpy", "numpy"),
+        "nnarray, PyTorch with Numba": ("torch", "auto"),
+        "nnarray, PyTorch": ("torch", "numpy"),
+    }
+    turns = {"reading the weights": reading} | {name: decoded(*run, name) for name, run in runs.items()}
     compare(turns, repeats, clock, 1, f"a token of {model.theta.size / 1e6:.0f} million parameters")
 
 

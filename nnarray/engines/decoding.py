@@ -53,7 +53,7 @@ def decoder_of(wiring: Wiring, theta: Array, cache: Any, engine: str) -> Planned
     tree, inside = (mapped(owner.shared, each) for each in (wiring.params.tree(theta), cache.layers))
     with computing(engine):
         try:
-            plan = plan_of(cache.batch, owner.shared(theta).dtype)
+            plan = plan_of(cache.batch, owner.shared(theta).dtype, theta.shape[0], engine)
             outputs = None if plan is None else Lowering(plan, cache.length).layer(wiring.network, tree, inside, None)
         except Unplanned:
             return without

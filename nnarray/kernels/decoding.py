@@ -64,9 +64,13 @@ class Plan(Protocol):
         ...
 
 
-def plan_of(batch: int, dtype: Any) -> Plan | None:
+LARGE = 2**20
+"""Weights from which loops are compiled without being asked for: a first token of a small network would wait for it."""
+
+
+def plan_of(batch: int, dtype: Any, weights: int, engine: str) -> Plan | None:
     """An empty plan; None if the layers compute, because the dtype has too few digits for sums."""
-    loops = numba_pieces("decoding")
+    loops = numba_pieces("decoding") if engine == "numba" or weights >= LARGE else None
     if loops and loops.takes(batch, dtype):
         return loops.Plan(batch)
     return importlib.import_module("nnarray.kernels.numpy.decoding").Plan(batch, dtype) if dtype.itemsize > 2 else None
