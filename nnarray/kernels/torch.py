@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -34,7 +35,7 @@ stands_in = (
 )  # as the one of backends, but it is asked hundreds of times
 
 
-def _is_plain(*arrays: Any) -> bool:
+def is_plain(*arrays: Any) -> bool:
     """Whether all are on the host, in at least single precision, and nobody records or transforms what is computed."""
     return all(
         x.is_cpu
@@ -64,7 +65,7 @@ def recurrence(
     """On the host compiled loops, or PyTorch's own layer and its record of it."""
     arrays = x, weight_ih, weight_hh, bias_ih, bias_hh, h, c
     settings: Any = {"cell": cell, "reverse": reverse, "input_gradient": input_gradient, "keep": keep}
-    if not _is_plain(*(each for each in arrays if each is not None)) or not x.numel():
+    if not is_plain(*(each for each in arrays if each is not None)) or not x.numel():
         return kernels.recurrence.definition(*arrays, mask, **settings)
     mask = None if mask is None or bool(mask.all()) else mask
     if x.dtype == torch.float32 and numba_pieces("recurrent"):
@@ -118,7 +119,7 @@ def relu(x: Any) -> Any:
 @kernels.relu_pullback.fast("torch")
 def relu_pullback(dy: Any, x: Any, y: Any) -> Any:
     """On the host in one pass, which would take nan for an entry above 0."""
-    if _is_plain(dy, y) and _has_no_nan(y):
+    if is_plain(dy, y) and _has_no_nan(y):
         return torch.ops.aten.threshold_backward(dy, y, 0.0)
     return kernels.relu_pullback.definition(dy, x, y)
 
@@ -147,7 +148,7 @@ def limited_gradient(gradient: Any) -> Any:
 @kernels.normalise.fast("torch")
 def normalise(x: Any, *, axes: tuple[int, ...], epsilon: float) -> Any:
     """On the host, without scales if none are needed; images in PyTorch's own two passes."""
-    if _is_plain(x) and x.ndim == 4 and axes == (0, 1, 2) and x.numel() > x.shape[3]:
+    if is_plain(x) and x.ndim == 4 and axes == (0, 1, 2) and x.numel() > x.shape[3]:
         normal = _normalised_images(x, epsilon)
         if bool((normal[1] > 0).all()):
             return normal
@@ -177,9 +178,9 @@ def scale_and_shift(z: Any, weight: Any, bias: Any) -> Any:
 @kernels.layer_norm.fast("torch")
 def layer_norm(x: Any, weight: Any, bias: Any, *, epsilon: float) -> Any:
     """On the host PyTorch's own, if no square overflows."""
-    if _is_plain(x, weight, bias) and x.numel():
+    if is_plain(x, weight, bias) and x.numel():
         normal = torch.native_layer_norm(x, [x.shape[-1]], weight, bias, epsilon)
-        if bool((normal[2] > 0).all()):
+        if normal[2].min() > 0:  # false for nan
             return normal
     return kernels.layer_norm.definition(x, weight, bias, epsilon=epsilon)
 
@@ -188,8 +189,9 @@ def layer_norm(x: Any, weight: Any, bias: Any, *, epsilon: float) -> Any:
 def layer_norm_pullback(dy: Any, x: Any, weight: Any, mean: Any, inverse: Any) -> Any:
     """On the host PyTorch's own, which takes the third power of 1 / deviation, if that is no extreme number."""
     arrays = dy, x, weight, mean, inverse
-    plain = _is_plain(*arrays) and dy.numel() > 0 and len({each.dtype for each in arrays}) == 1
-    if not (plain and bool(((inverse > 1e-9) & (inverse < 1e9)).all())):
+    plain = is_plain(*arrays) and dy.numel() > 0 and len({each.dtype for each in arrays}) == 1
+    least, largest = inverse.aminmax() if plain else (0.0, 0.0)
+    if not (least > 1e-9 and largest < 1e9):  # false for nan
         return kernels.layer_norm_pullback.definition(dy, x, weight, mean, inverse)
     dy, x, weight, mean, inverse = (each.contiguous() for each in arrays)
     gradients = torch.ops.aten.native_layer_norm_backward(
@@ -201,7 +203,7 @@ def layer_norm_pullback(dy: Any, x: Any, weight: Any, mean: Any, inverse: Any) -
 @kernels.batch_norm_pullback.fast("torch")
 def batch_norm_pullback(dy: Any, z: Any, weight: Any, inverse: Any) -> Any:
     """Of images, PyTorch's own: z has mean 0 and deviation 1, and the rest of 1 / deviation goes with the weight."""
-    if not (_is_plain(dy, z, weight, inverse) and dy.ndim == 4 and dy.numel()):
+    if not (is_plain(dy, z, weight, inverse) and dy.ndim == 4 and dy.numel()):
         return kernels.batch_norm_pullback.definition(dy, z, weight, inverse)
     scale, ones = weight * inverse.reshape(-1), torch.ones_like(weight)
     gradients = torch.ops.aten.native_batch_norm_backward(
@@ -229,14 +231,14 @@ def normalised_relu(x: Any, weight: Any, bias: Any, *, epsilon: float, window: W
 @kernels.max_pool.fast("torch")
 def max_pool(x: Any, *, window: Window) -> Any:
     """PyTorch's own, on the host."""
-    pooled = _pooled(x, window) if _is_plain(x) else None
+    pooled = _pooled(x, window) if is_plain(x) else None
     return kernels.max_pool.definition(x, window=window) if pooled is None else pooled[0].permute(0, 2, 3, 1)
 
 
 @kernels.max_pool_pullback.fast("torch")
 def max_pool_pullback(dy: Any, x: Any, y: Any, *, window: Window) -> Any:
     """PyTorch's own, on the host; a window with nan passes nothing on, as no entry equals it."""
-    pooled = _pooled(x, window) if _is_plain(dy, x, y) else None
+    pooled = _pooled(x, window) if is_plain(dy, x, y) else None
     if pooled is None:
         return kernels.max_pool_pullback.definition(dy, x, y, window=window)
     _, places, padding = pooled
@@ -474,13 +476,13 @@ def _register(name: str, value: Callable[[Any], Any], pullback: Callable[[Any, A
 
     @function.fast("torch")
     def fast_value(x: Any) -> Any:
-        y = value(x) if _is_plain(x) else None
+        y = value(x) if is_plain(x) else None
         return y if y is not None and _has_no_nan(y) else function.definition(x)
 
     @of_function.fast("torch")
     def fast_pullback(dy: Any, x: Any, y: Any) -> Any:
         # dy may stand for many, so that only x is looked at: no square of it overflows
-        if _is_plain(dy, x) and math.isfinite(torch.linalg.vector_norm(x)):
+        if is_plain(dy, x) and math.isfinite(torch.linalg.vector_norm(x)):
             return pullback(dy, x)
         return of_function.definition(dy, x, y)
 
@@ -501,7 +503,7 @@ def affine(x: Any, weight: Any, bias: Any) -> Any:
 
     Of a matrix x it stays x W + b to the last digit, as a reader may write it.
     """
-    if x.ndim < 3 or not _is_plain(x, weight, *(() if bias is None else (bias,))):
+    if x.ndim < 3 or not is_plain(x, weight, *(() if bias is None else (bias,))):
         return kernels.affine.definition(x, weight, bias)
     if x.numel() == x.shape[-1] and x.dtype == torch.float32 and numba_pieces("row"):
         row, weights = x.detach().numpy(), weight.detach().numpy()
@@ -520,7 +522,7 @@ def _is_flash(q: Any, k: Any, v: Any, kept: Any, first: Any, mask: Any) -> bool:
     if mask is not None and mask.dtype != torch.bool:  # the texts of a row
         return False
     alike = q.dtype == k.dtype == v.dtype and isinstance(first, int)
-    return alike and kept is None and q.numel() > 0 and k.numel() > 0 and _is_plain(q, k, v)
+    return alike and kept is None and q.numel() > 0 and k.numel() > 0 and is_plain(q, k, v)
 
 
 def _hidden(mask: Any, q: Any) -> Any:
@@ -562,7 +564,7 @@ def attention_pullback(
     rate: float = 0.0,
 ) -> Any:
     """On the host PyTorch's own."""
-    if not (_is_flash(q, k, v, kept, 0, mask) and _is_plain(dy, y, normaliser) and normaliser.dtype == q.dtype):
+    if not (_is_flash(q, k, v, kept, 0, mask) and is_plain(dy, y, normaliser) and normaliser.dtype == q.dtype):
         return kernels.attention_pullback.definition(dy, q, k, v, y, normaliser, mask, kept, causal=causal, rate=rate)
     groups, heads = k.shape[1], q.shape[1]
     dy, q, k, v, y = (_laid_out(x, heads) for x in (dy, q, k, v, y))
@@ -570,3 +572,6 @@ def attention_pullback(
     dq, *shared = _flash_back(dy, q, k, v, y, normaliser.contiguous(), 0.0, causal, attn_mask=hidden)
     dk, dv = (x.reshape(x.shape[0], groups, -1, *x.shape[2:]).sum(2) if heads > groups else x for x in shared)
     return dq, dk, dv
+
+
+importlib.import_module("nnarray.kernels.torch_rows")  # which reads what this module says

@@ -95,6 +95,34 @@ def mean_of_entries(outputs: Any, target: Any, entry: Callable[..., Any]) -> Any
     return loops.mean_of_entries(outputs, target, Entries(program, "mean"))
 
 
+@kernels.cross_entropy_of_labels.fast("numpy")
+def cross_entropy_of_labels(logits: Any, labels: Any) -> Any:
+    """Compiled, where that pays: labels stay numbers, and no row is read from memory twice."""
+    loops = _of_labels(logits, labels)
+    return (
+        loops.cross_entropy(logits, labels, 1.0)
+        if loops
+        else kernels.cross_entropy_of_labels.definition(logits, labels)
+    )
+
+
+@kernels.reduced_cross_entropy_of_labels.fast("numpy")
+def reduced_cross_entropy_of_labels(logits: Any, labels: Any, *, total: int | None) -> Any:
+    """In the same way."""
+    loops = _of_labels(logits, labels)
+    if not loops:
+        return kernels.reduced_cross_entropy_of_labels.definition(logits, labels, total=total)
+    count = 1.0 if total is None else float(total)
+    losses, gradient = loops.cross_entropy(logits, labels, count)
+    return np.add.reduce((losses / np.float32(count)).reshape(-1)), gradient
+
+
+def _of_labels(logits: Any, labels: Any) -> Any:
+    """The compiled loops for rows and their labels, if they pay."""
+    loops = numba_pieces("labels") if logits.size > CHUNK else None
+    return loops if loops and loops.takes(logits, labels, logits.shape[-1]) else None
+
+
 @kernels.threefry.fast("numpy")
 def threefry(counter: Any, high: Any, key0: Any, key1: Any) -> Any:
     """The rounds in place on unsigned words, in blocks that stay in the cache."""

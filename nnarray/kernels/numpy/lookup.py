@@ -7,7 +7,10 @@ from typing import Any
 import numpy as np
 
 from nnarray import kernels
+from nnarray.kernels.compilation import numba_pieces
 from nnarray.kernels.standard.numerics import at_least_float32_dtype
+
+MANY = 16_384  # entries from which compiled loops pay
 
 
 @kernels.lookup.fast("numpy")
@@ -20,7 +23,10 @@ def lookup(table: Any, index: Any) -> Any:
 
 @kernels.scatter_add.fast("numpy")
 def scatter_add(rows: Any, index: Any, *, count: int) -> Any:
-    """Equal integers sorted next to each other, and each run added from its first row to its last."""
+    """Compiled, where that pays; else equal integers sorted next to each other, and each run added in its order."""
+    loops = numba_pieces("labels") if rows.size > MANY else None
+    if loops and loops.takes(rows, index, count):
+        return loops.summed(rows, index, count)
     inside = (index >= 0) & (index < count)
     if not inside.all():
         rows, index = rows[inside], index[inside]
