@@ -26,7 +26,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from nnarray import backends
-from nnarray.apps.workflow import steps
+from nnarray.apps.workflow import steps, using
 
 Columns = dict[str, Any]
 LEVELS = 255  # categories of one column that HistGradientBoosting takes
@@ -176,7 +176,7 @@ def nnarray(train: pd.DataFrame, test: pd.DataFrame, values: bool, settings: dic
         examples = steps.read(folder / "train.csv", plan)
         model = steps.model_for(folder / "train.csv", examples, plan, be)
         done = steps.train(model, examples, plan, folder / "model.safetensors")
-        scores = steps.evaluate(model, done.inputs, folder / "test.csv", unknown="ignore")
+        scores = using.evaluate(model, done.inputs, folder / "test.csv", unknown="ignore")
         return {metric: mine for metric, (mine, _) in scores.rows.items()} | {"epochs": len(model.history["epoch"])}
 
 

@@ -12,13 +12,14 @@ from typing import Any
 from nnarray.arguments import METHODS, Explained, explained
 from nnarray.backends import Backend, backend, host_backend
 from nnarray.functional.propagation import Wiring
-from nnarray.layers.base import NO_NUMBERS
+from nnarray.layers.base import NO_NUMBERS, Layer
 from nnarray.layers.containers import Row
 from nnarray.layers.kinds import specs
 from nnarray.layers.sliding import naming_order_of_channels
 from nnarray.model import Model
 from nnarray.names import shown
 from nnarray.persistence.settings import register
+from nnarray.random import Key
 from nnarray.training import loading
 from nnarray.typing import Shape
 
@@ -89,11 +90,22 @@ class Network(Row, metaclass=Explained):
         sizes = _checked(shape)
         with naming_order_of_channels(self, sizes):
             self.out_shape(sizes)
-        return Model.drawn(self, sizes, seed, _backend(backend), dtype, engine)
+        return _drawn(self, sizes, seed, _backend(backend), dtype, engine)
 
     def __getattr__(self, name: str) -> Any:
         advice = " ".join(filter(None, (METHODS.get(name), NO_NUMBERS if name != "add" else "")))
         raise AttributeError(f"Network has no {name!r}: {advice}", name=name, obj=self)
+
+
+def _drawn(network: Layer, shape: Any, seed: int, be: Backend, dtype: object, engine: str) -> Model:
+    """A model with values drawn from the seed. They are drawn once, on the host, and moved as one vector."""
+    host, chosen = host_backend(), be.floating(dtype)
+    wiring, key = Wiring.of(network, shape), Key(seed)
+    theta, still = (
+        be.asarray(layout.draw(key.fold(name), host.xp, host.device), dtype=chosen)
+        for layout, name in ((wiring.params, "params"), (wiring.state, "state"))
+    )
+    return Model(network, shape, theta, still, wiring=wiring, engine=engine)
 
 
 @explained

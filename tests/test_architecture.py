@@ -62,7 +62,7 @@ BORDERS |= {"apps/demos", "apps/pets.py", "apps/workflow", "apps/service"}  # fr
 BORDERS |= {"apps/playground/tables.py"}  # files that are dropped on its page
 BORDERS |= {"onnx/reading", "onnx/writing"}  # files of graphs
 BORDERS |= {"notebooks"}
-CONVERTS = {"model.py": "to"}  # the method in which the user asks for another backend
+CONVERTS = {"model/model.py": "to"}  # the method in which the user asks for another backend
 
 
 # --- What is read off the source -------------------------------------------------------------------------------------

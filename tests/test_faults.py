@@ -1111,9 +1111,7 @@ def cut_short(b: Bench) -> Call:
 
 def full_disk_for_images(b: Bench) -> Call:
     image(b)
-    b.patch.setattr(
-        "tempfile.TemporaryFile", lambda dir: BufferedRandom(FileIO("/dev/full", "r+"))
-    )
+    b.patch.setattr("tempfile.TemporaryFile", lambda dir: BufferedRandom(FileIO("/dev/full", "r+")))
     return lambda: nn.datasets.images("photos").on_disk(".")
 
 

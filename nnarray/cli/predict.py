@@ -112,7 +112,7 @@ def predict(
     columns are "prediction" and "p_<class>" for each class, or the targets. The columns of --keep come first; if a
     target is among them, its prediction is "predicted NAME". For images, "file" is the first column.
     """
-    from nnarray.apps.workflow import steps
+    from nnarray.apps.workflow import using
 
     out = None if out == STANDARD else out
     if out is not None:
@@ -140,11 +140,11 @@ def predict(
     oddities = Oddities()
     settings: dict[str, Any] = {"unknown": unknown, "errors": errors, "scheduler": scheduler, "keep": keep or ()}
     with from_standard_input(data) as file:
-        parts = _while_wanted(steps.predict(net, inputs, file, oddities=oddities, **settings))
+        parts = _while_wanted(using.predict(net, inputs, file, oddities=oddities, **settings))
         if out is None:
             _print(parts, as_json=as_json)
         else:
-            count = steps.predict_to_file(parts, out)
+            count = using.predict_to_file(parts, out)
             typer.echo(
                 json.dumps({"predictions": count, "out": str(out)}) if as_json else f"{count} predictions: {out}"
             )
@@ -161,9 +161,9 @@ def _refuse_own_inputs(out: Path, *inputs: Path) -> None:
 
 def _opened(file: Path, backend: str, dtype: str | None, **options: Any) -> tuple[Model, Inputs]:
     """The network in a file, and its inputs; the options change the format of its text tables."""
-    from nnarray.apps.workflow import steps
+    from nnarray.apps.workflow import using
 
-    model, inputs = steps.load(file, backends.backend(backend), dtype)
+    model, inputs = using.load(file, backends.backend(backend), dtype)
     if isinstance(inputs, Rows):
         return model, replace(inputs, text=text_format(inputs.text, **options))
     if any(value is not None for value in options.values()):
@@ -223,7 +223,7 @@ def evaluate(
 
     The baseline always predicts the most common class, or the mean.
     """
-    from nnarray.apps.workflow import steps
+    from nnarray.apps.workflow import using
     from nnarray.apps.workflow.importance import importance_in
 
     net, inputs = _opened(
@@ -240,7 +240,7 @@ def evaluate(
     )
     errors, oddities = "skip" if skip else "raise", Oddities()
     with from_standard_input(data) as file:
-        scores = steps.evaluate(net, inputs, file, unknown=unknown, errors=errors, oddities=oddities)  # type: ignore[arg-type]
+        scores = using.evaluate(net, inputs, file, unknown=unknown, errors=errors, oddities=oddities)  # type: ignore[arg-type]
         columns = importance_in(net, inputs, file, unknown=unknown) if importance else None  # type: ignore[arg-type]
     if as_json:
         facts = {"model": str(model), "data": str(data)} | scores.to_json()

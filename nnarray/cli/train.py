@@ -4,23 +4,17 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Generator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 import nnarray
 from nnarray import backends, files
-from nnarray.apps.workflow.inputs import Rows
 from nnarray.apps.workflow.model_files import (
     file_to_resume,
     refuse_other_folds,
-    refuse_to_begin_again,
-    unfinished_file,
 )
-from nnarray.backends import host_backend
 from nnarray.cli.app import app, though_nobody_reads
 from nnarray.cli.completion import column_names
 from nnarray.cli.console import (
@@ -36,17 +30,10 @@ from nnarray.cli.console import (
     Thousands,
     dense_parameters,
     described,
-    facts_of_training,
     integers,
-    label,
-    listed,
     output,
     print_epoch,
     reading_bar,
-    show_details,
-    show_facts,
-    show_scores,
-    show_table,
     terminal,
     text_format,
     training_bar,
@@ -54,27 +41,18 @@ from nnarray.cli.console import (
 from nnarray.cli.logs import LogFile, Verbose, logged
 from nnarray.cli.standard_input import STANDARD, from_standard_input
 from nnarray.cli.texts import is_text, plan_of, refuse_options_of_text, train_text
+from nnarray.cli.training_file import advising, claimed, saying_that_folds_are_not_saved, saying_what_is_saved
+from nnarray.cli.training_output import facts_of, facts_of_linear, log_end, show_end, show_start
 from nnarray.layers.activations import FUNCTIONS
-from nnarray.layers.base import described as described_layer
-from nnarray.network import load
 from nnarray.optimizers import OPTIMIZERS
-from nnarray.persistence import archive
 from nnarray.tables.text_format import USUAL
-from nnarray.training.context import DivergenceError
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
-    from nnarray.apps.workflow.comparisons import Folded, Verdict
-    from nnarray.apps.workflow.inputs import Examples
-    from nnarray.apps.workflow.reports import Drawn
-    from nnarray.apps.workflow.steps import Plan, Trained
-    from nnarray.model import Model
+    from nnarray.apps.workflow.steps import Plan
 
 log = logging.getLogger("nnarray")
 
 BALANCED = "the classes are balanced: probabilities are those of equally frequent classes, too high for rare ones"
-SHOWN_COLUMNS = 50  # of a table, before the training; `nnarray show` lists all
 
 
 def _fraction(text: str) -> float:
@@ -307,16 +285,16 @@ def train(
     ctx.with_resource(logged(log_file, verbose))
     if is_text(data, target):
         text_plan = plan_of(ctx, data)
-        files.prove(_claimed(ctx, out, resume=resume, restart=restart))
+        files.prove(claimed(ctx, out, resume=resume, restart=restart))
         log.info("nnarray %s trains on %s, a text, into %s", nnarray.__version__, data, out)
-        with _advising(out):
+        with advising(out):
             train_text(
                 data,
                 text_plan,
                 backend,
                 out,
                 as_json=as_json,
-                saying=lambda model, epochs: _saying_what_is_saved(model, out, epochs),
+                saying=lambda model, epochs: saying_what_is_saved(model, out, epochs),
             )
         return
     refuse_options_of_text(ctx, data)
@@ -361,7 +339,7 @@ def train(
     )
     if folds is not None and str(getattr(ctx.get_parameter_source("validation"), "name", "")) != "DEFAULT":
         raise ValueError("--folds holds out each part once: leave out --validation.")
-    file = _claimed(ctx, out, resume=resume, restart=restart)
+    file = claimed(ctx, out, resume=resume, restart=restart)
     if resume and (begun := file_to_resume(file)) is not None:
         refuse_other_folds(begun, folds)
     files.prove(file)
@@ -370,7 +348,7 @@ def train(
     if data == STANDARD and cache is not None:
         raise ValueError("--cache keeps the rows of a file, to be found again; standard input is none: pass --stream.")
     log.info("nnarray %s trains on %s, target %s, into %s", nnarray.__version__, data, ",".join(plan.target), out)
-    with _advising(out), from_standard_input(data) as source:
+    with advising(out), from_standard_input(data) as source:
         _train(source, plan, folds, backend, out, report, linear=linear, as_json=as_json)
 
 
@@ -392,7 +370,7 @@ def _train(
     be, console = backends.backend(backend, parameters=known), output()
     folded = None
     if folds is not None:
-        with reading_bar() as read, _saying_that_folds_are_not_saved():
+        with reading_bar() as read, saying_that_folds_are_not_saved():
             folded = comparisons.cross_validated(
                 data, plan, folds, be, read, linear=linear, importance=report is not None
             )
@@ -404,183 +382,25 @@ def _train(
     model = steps.model_for(data, examples, plan, be)
     if not as_json:
         with though_nobody_reads():
-            _show_start(console, model, examples, described(be, model.theta.dtype, backend))
+            show_start(console, model, examples, described(be, model.theta.dtype, backend))
     epochs = steps.epochs_of(plan, examples)
-    with _saying_what_is_saved(model, out, epochs):
+    with saying_what_is_saved(model, out, epochs):
         with training_bar(epochs) as watch:
             watches = [watch] if as_json or terminal() else [watch, print_epoch]
             scores = None if folded is None else folded.to_json()
             done = steps.train(model, examples, plan, out, watches, scores_to_note=scores)
-        _log_end(done, out)
+        log_end(done, out)
         compared = comparisons.linear_model(data, examples, plan, be) if linear and not done.idle else None
         drawn = reports.Drawn([], []) if report is None else reports.draw(done, report, folded)
     if as_json:
-        facts = _facts_of(done, out, drawn)
-        facts |= _facts_of_linear(done, compared) if compared else {}
+        facts = facts_of(done, out, drawn)
+        facts |= facts_of_linear(done, compared) if compared else {}
         facts |= {"folds": folded.to_json()} if folded else {}
         typer.echo(json.dumps(facts, indent=2))
     else:
-        _show_end(console, done, epochs, compared, folded)
+        show_end(console, done, epochs, compared, folded)
         link = f", a link to {out.resolve()}" if out.is_symlink() else ""
         for line in [f"model: {out}{link}", *(f"figure: {file}" for file in drawn.files)]:
             console.print(line, soft_wrap=True)
         for note in drawn.notes:
             console.print(f"note: {note}", soft_wrap=True)
-
-
-def _claimed(ctx: typer.Context, out: Path, *, resume: bool, restart: bool) -> Path:
-    """The file of the model, which no other training may write meanwhile."""
-    file = archive.named_file(out)
-    ctx.with_resource(files.owned(file))
-    files.sweep(file)
-    if resume and restart:
-        raise ValueError("--resume continues a training, --restart begins it again: leave one of them out.")
-    if not resume and not restart:
-        refuse_to_begin_again(file)
-    return file
-
-
-@contextmanager
-def _saying_that_folds_are_not_saved() -> Generator[None]:
-    """Add to an interrupt that there is nothing to continue yet."""
-    try:
-        yield
-    except KeyboardInterrupt as interrupt:
-        interrupt.args = (" while the folds were trained; they are not saved, and the same command begins again",)
-        raise
-
-
-@contextmanager
-def _saying_what_is_saved(model: Model, out: Path, epochs: int) -> Generator[None]:
-    """Add to an interrupt, such as Ctrl-C, which epoch is saved."""
-    try:
-        yield
-    except KeyboardInterrupt as interrupt:
-        unfinished = unfinished_file(out)
-        if not model.history.columns.get("epoch"):
-            state = " before the end of the first epoch; nothing is saved"
-        elif unfinished.exists():
-            saved = len(load(unfinished, backend=host_backend()).history["epoch"])
-            state = f" after epoch {saved} of {epochs}, which is saved in {str(unfinished)!r}; continue with --resume"
-        else:
-            state = f" after the end of the training; its model is saved in {str(out)!r}"
-        interrupt.args = (state,)
-        raise
-
-
-@contextmanager
-def _advising(out: Path) -> Generator[None]:
-    """What helps against divergence in a command: its options, for it prepares the data itself."""
-    try:
-        yield
-    except DivergenceError as error:
-        saved = f" {str(unfinished_file(out))!r} holds the last finished epoch, if there was one."
-        raise DivergenceError(error.args[0], f"Pass a lower --lr, or --optimizer adam.{saved}") from error
-
-
-def _log_end(done: Trained, out: Path) -> None:
-    """Note in the log which epoch was chosen, and how good it is."""
-    for scores, of in ((done.scores, "held-out" if done.held_out else "training"), (done.tested, "test")):
-        if scores is not None:
-            log.info("scores on %d %s examples: %s", scores.examples, of, scores.to_json()["metrics"])
-    if done.idle:
-        log.info("nothing to do: %s has ended before, and is not changed", out)
-        return
-    log.info("%s is saved, with the parameters of epoch %d", out, done.best_epoch or len(done.model.history["epoch"]))
-
-
-# --- What is shown ----------------------------------------------------------------------------------------------------
-
-
-def _show_start(console: Console, model: Model, examples: Examples, backend: str) -> None:
-    inputs, data = examples.inputs, model.metadata["data"]
-    what = f"{len(inputs.classes)} classes" if inputs.classes else f"values of {', '.join(inputs.targets)}"
-    facts = {
-        "backend": backend,
-        "data": f"{data['name']}: {data['trained on']} examples for training, {data['held out']} held out"
-        + (f", {data['test']} for the test" if "test" in data else ""),
-        "target": f"{what}: {listed(inputs.classes)}" if inputs.classes else what,
-        "network": f"{described_layer(model.network)}, {model.theta.shape[0]} parameters",
-    }
-    show_facts(console, facts)
-    for note in examples.notes:
-        console.print(f"note: {note}", soft_wrap=True)
-    if examples.notes:
-        console.print()
-    if isinstance(inputs, Rows):
-        rows = inputs.preparation.describe()
-        if len(rows) > SHOWN_COLUMNS:
-            rows = [*rows[: SHOWN_COLUMNS - 1], ["...", f"{len(rows) - SHOWN_COLUMNS} more columns"], rows[-1]]
-        show_table(console, ["column", "kind", "what is done"], rows)
-        console.print()
-
-
-def _show_end(console: Console, done: Trained, limit: int, linear: Trained | None, folded: Folded | None) -> None:
-    history = done.model.history
-    stopped = f", {done.stopped}" if done.stopped else ""
-    seconds, epochs = history["seconds"][-1], len(history["epoch"])
-    if done.idle:
-        have = f"{epochs} of {limit} epochs" if epochs <= limit else f"{epochs} epochs, and --epochs asks for {limit}"
-        console.print(f"nothing to do: {have}{stopped}; the model is as it was\n")
-    else:
-        console.print(f"{epochs} epochs, {history.steps} steps, {seconds:.3g} s{stopped}\n")
-    from nnarray.apps.workflow.comparisons import excess_of, verdict
-
-    if folded is not None:
-        _show_folds(console, folded, epochs)
-    elif done.held_out or done.tested is None:
-        of = "held-out examples" if done.held_out else "training examples: none were held out"
-        chosen = (
-            f" (by which early stopping chose epoch {done.best_epoch})" if done.best_epoch and done.held_out else ""
-        )
-        show_scores(console, done.scores, f"on {done.scores.examples} {of}{chosen}", linear and linear.scores)
-        if linear is not None:
-            _show_verdict(console, verdict(excess_of(linear, done)))
-    if done.tested is not None:
-        title = f"on {done.tested.examples} test examples, which were not used in the training"
-        show_scores(console, done.tested, title, linear and linear.tested)
-
-
-def _show_verdict(console: Console, verdict: Verdict | None) -> None:
-    """Say where the simpler model is enough."""
-    how = "as well, and is easier to explain" if verdict == "as well" else "better"
-    if verdict in ("as well", "better"):
-        console.print(f"note: a linear model predicts these examples {how}: --hidden ''\n", soft_wrap=True)
-
-
-def _show_folds(console: Console, folded: Folded, epochs: int) -> None:
-    beside = folded.linear
-    rows = [
-        [label(name), *(f"{value:.4g}" for value in (mean, spread, *([beside[name]] if beside else []), base))]
-        for name, (mean, spread, base) in folded.rows.items()
-    ]
-    console.print(f"mean and spread of {len(folded.scores)} folds, each on its held-out examples:")
-    names = ["", "network", "spread", *(["linear model"] if beside else []), f"always {folded.scores[0].baseline}"]
-    show_table(console, names, rows, names[1:])
-    console.print()
-    show_details(console, folded.pooled)
-    _show_verdict(console, folded.verdict)
-    saved = f"The saved network was trained on all folds, for {epochs} epochs: the mean of the best epochs."
-    console.print(f"{saved}\n", soft_wrap=True)
-
-
-def _facts_of_linear(done: Trained, linear: Trained) -> dict[str, Any]:
-    from nnarray.apps.workflow.comparisons import excess_of, verdict
-
-    tested = {"linear model on test": linear.tested.to_json()} if linear.tested else {}
-    return {"linear model": linear.scores.to_json(), "linear model predicts": verdict(excess_of(linear, done))} | tested
-
-
-def _facts_of(done: Trained, out: Path, drawn: Drawn) -> dict[str, Any]:
-    return {
-        "model": str(out),
-        **({"link to": str(out.resolve())} if out.is_symlink() else {}),
-        "task": "classify" if done.inputs.classes else "regress",
-        "data": done.model.metadata["data"],
-        "notes": [*done.examples.notes, *drawn.notes],
-        "parameters": done.model.theta.shape[0],
-        **facts_of_training(done),
-        "scores": done.scores.to_json(),
-        **({"test scores": done.tested.to_json()} if done.tested else {}),
-        "pictures": [str(file) for file in drawn.files],
-    }

@@ -215,7 +215,7 @@ def batch_norm_pullback(dy: Any, z: Any, weight: Any, inverse: Any) -> Any:
 @kernels.normalised_relu.fast("torch")
 def normalised_relu(x: Any, weight: Any, bias: Any, *, epsilon: float, window: Window | None = None) -> Any:
     """On the host NumPy's compiled loops, on the same memory, if there are any."""
-    loops = numba_pieces("blocks") if _is_plain(x, weight, bias) else None
+    loops = numba_pieces("blocks") if is_plain(x, weight, bias) else None
     arrays = [each.detach().numpy() for each in (x, weight, bias)] if loops else []
     found = loops.normalised_relu(*arrays, epsilon, window) if loops and loops.takes(*arrays, window) else None
     if found is None:

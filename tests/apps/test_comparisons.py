@@ -21,7 +21,7 @@ from typer.testing import CliRunner
 
 import nnarray as nn
 from nnarray import files
-from nnarray.apps.workflow import comparisons, importance, inputs, reports, steps
+from nnarray.apps.workflow import comparisons, importance, inputs, reports, steps, using
 from nnarray.apps.workflow.scores import ClassTally
 from nnarray.cli import app
 from nnarray.persistence import archive
@@ -82,7 +82,7 @@ def test_a_test_part_is_scored_and_changes_nothing_else() -> None:
     assert done.tested is not None
     assert done.tested.to_json() == facts["test scores"]
     X = examples.X[examples.test]
-    hits = steps.outputs_of(done.model, X.astype(np.float32)).argmax(1) == examples.y[examples.test]
+    hits = using.outputs_of(done.model, X.astype(np.float32)).argmax(1) == examples.y[examples.test]
     assert done.tested.rows["accuracy"][0] == pytest.approx(hits.mean())
     damaged = examples._replace(y=examples.y.copy())
     damaged.y[examples.test] = 1 - damaged.y[examples.test]
@@ -348,12 +348,12 @@ def test_importance_of_balanced_classes_is_by_the_loss_with_their_weights() -> N
     assert abs(rise["b"]) < 0.2
     y = np.asarray([0] * 90 + [1] * 10)
     done.model.metadata["class counts"] = [90, 10]
-    weights = steps.weights_of(done.model, y)
+    weights = using.weights_of(done.model, y)
     assert weights is not None
     assert (weights.mean(), weights[:90].sum()) == (pytest.approx(1), pytest.approx(50))
     del done.model.metadata["class weights"]  # as in older files
-    np.testing.assert_array_equal(steps.weights_of(done.model, y), weights)
-    assert steps.weights_of(trained(data, replace(PLAN, epochs=1)).model, y) is None
+    np.testing.assert_array_equal(using.weights_of(done.model, y), weights)
+    assert using.weights_of(trained(data, replace(PLAN, epochs=1)).model, y) is None
 
 
 def test_importance_of_a_sample_is_near_that_of_all_rows(monkeypatch: pytest.MonkeyPatch) -> None:

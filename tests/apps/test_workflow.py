@@ -27,7 +27,7 @@ from pyarrow import feather, parquet
 from typer.testing import CliRunner
 
 import nnarray as nn
-from nnarray.apps.workflow import inputs, model_files, scores, steps
+from nnarray.apps.workflow import inputs, model_files, scores, steps, using
 from nnarray.cli import app, console
 from nnarray.persistence import archive
 from nnarray.persistence.archive import Archive
@@ -185,8 +185,8 @@ def test_predictions_stream_part_by_part(monkeypatch: pytest.MonkeyPatch) -> Non
     call("train", data, *VALUES, "--out", "m.safetensors")
     whole = call("predict", "m.safetensors", data).stdout
     monkeypatch.setattr(inputs, "ROWS", 7)
-    model, takes = steps.load(Path("m.safetensors"), nn.backend("numpy"))
-    parts = [len(part["price"]) for part in steps.predict(model, takes, Path(data))]
+    model, takes = using.load(Path("m.safetensors"), nn.backend("numpy"))
+    parts = [len(part["price"]) for part in using.predict(model, takes, Path(data))]
     assert parts == [7] * 42 + [6]
     np.testing.assert_allclose(
         [float(x) for x in call("predict", "m.safetensors", data).stdout.split()[1:]],
@@ -303,7 +303,7 @@ def test_an_index_is_left_out_and_a_number_of_the_row_is_reported() -> None:
     for data, name in (("index.csv", "Unnamed: 0"), ("index.parquet", "__index_level_0__")):
         assert noted(data) == [f"column {name!r} was left out: it is an index of pandas, or has no name"]
         assert noted(data, "--drop", name) == []
-        assert set(steps.load(Path("model.safetensors"), nn.backend("numpy"))[1].preparation.feature_names) == {"x"}  # type: ignore
+        assert set(using.load(Path("model.safetensors"), nn.backend("numpy"))[1].preparation.feature_names) == {"x"}  # type: ignore
     frame.assign(id=range(60)).to_csv("numbered.csv", index=False)
     assert noted("numbered.csv") == ["column 'id' numbers the rows; if it only names the rows, leave it out: --drop id"]
 
@@ -711,7 +711,7 @@ def test_a_signal_that_an_import_loses_ends_the_command(
 ) -> None:
     data = write("a.csv", houses())
     call(*training_on(data, epochs=1))
-    monkeypatch.setattr("nnarray.apps.workflow.steps.predict", _losing(number, steps.predict, later))
+    monkeypatch.setattr("nnarray.apps.workflow.using.predict", _losing(number, using.predict, later))
     by = "" if number == signal.SIGINT else " by SIGTERM"
     assert fails(code, "predict", "m.safetensors", data, "--out", "o.csv") == f"nnarray: interrupted{by}"
     assert not Path("o.csv").exists()

@@ -88,7 +88,7 @@ def test_work_that_kills_its_workers(tmp_path: Path) -> None:
 
 
 def test_the_command_predicts_on_a_cluster(address: str, tmp_path: Path) -> None:
-    from nnarray.apps.workflow import steps
+    from nnarray.apps.workflow import steps, using
 
     table = tmp_path / "t.csv"
     rng = np.random.default_rng(0)
@@ -97,7 +97,7 @@ def test_the_command_predicts_on_a_cluster(address: str, tmp_path: Path) -> None
     examples = steps.read(table, plan)
     trained = steps.train(steps.model_for(table, examples, plan, be), examples, plan, tmp_path / "m.safetensors")
     here, there = (
-        list(steps.predict(trained.model, trained.inputs, table, scheduler=each)) for each in (None, address)
+        list(using.predict(trained.model, trained.inputs, table, scheduler=each)) for each in (None, address)
     )
     assert len(here) == len(there) == 1
     for name in here[0]:

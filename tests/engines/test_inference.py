@@ -314,7 +314,7 @@ def test_what_is_prepared_gives_what_the_layers_give(fast: str, name: str, dtype
     want = of_layers(model, X).astype(float)
     for _ in range(3):
         close(model(X), want, dtype, c=TILES)
-    assert model._stage("auto") is not None
+    assert model._prepared.stage("auto") is not None
     close(model(X[:0]), want[:0], dtype)
     close(model(X[1:2]), want[1:2], dtype, c=TILES)
 

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from nnarray.apps.workflow.steps import outputs_of
+from nnarray.apps.workflow.using import outputs_of
 from nnarray.backends import backend_of, host_backend
 from nnarray.model import Model
 from nnarray.random import Key, normal

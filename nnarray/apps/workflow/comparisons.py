@@ -15,7 +15,8 @@ import numpy as np
 from nnarray.apps.workflow.importance import Importance, importance_after, mean_over_folds
 from nnarray.apps.workflow.inputs import Examples, Rows, Watch
 from nnarray.apps.workflow.scores import Scores, losses
-from nnarray.apps.workflow.steps import Plan, Trained, model_for, read, train, weights_of
+from nnarray.apps.workflow.steps import Plan, Trained, model_for, read, train
+from nnarray.apps.workflow.using import weights_of
 from nnarray.backends import Backend
 from nnarray.checks import integer
 from nnarray.datasets.sources import Source

@@ -13,7 +13,8 @@ from nnarray import random
 from nnarray.apps.workflow.inputs import Inputs, Part, Rows, Unknown
 from nnarray.apps.workflow.scores import losses
 from nnarray.apps.workflow.splits import shuffled
-from nnarray.apps.workflow.steps import Trained, outputs_of, weights_of
+from nnarray.apps.workflow.steps import Trained
+from nnarray.apps.workflow.using import outputs_of, weights_of
 from nnarray.backends import backend_of, host_backend
 from nnarray.datasets.sources import Source
 from nnarray.model import Model

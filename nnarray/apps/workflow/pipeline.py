@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from nnarray import files
-from nnarray.apps.workflow import steps
+from nnarray.apps.workflow import using
 from nnarray.apps.workflow.exporting.files import bytes_of
 from nnarray.apps.workflow.inputs import ROWS, Images, Inputs, Part, Rows, Unknown
 from nnarray.backends import Backend, backend_of, dtype_name, host_backend
@@ -144,7 +144,7 @@ class Pipeline:
         outputs, oddities = list[np.ndarray](), Oddities()
         for part in self.parts(data, unknown=unknown, be=backend_of(self.model.theta)):
             oddities.add(part.X.shape[0], part.odd)
-            outputs.append(steps.outputs_of(self.model, part.X))
+            outputs.append(using.outputs_of(self.model, part.X))
         for kind, line in oddities.described.items():
             if kind != UNKNOWN or unknown == "error":  # else the caller has asked for it
                 warn(f"{line}.", UserWarning)
@@ -165,7 +165,7 @@ class Pipeline:
 
     def answers(self, outputs: np.ndarray) -> dict[str, Any]:
         """The columns that `nnarray predict` writes, of outputs of the network."""
-        return steps.answers(self.inputs, outputs, dtype_name(self.model.theta.dtype))
+        return using.answers(self.inputs, outputs, dtype_name(self.model.theta.dtype))
 
     def to_onnx(
         self,
@@ -282,7 +282,7 @@ def load_pipeline(
     >>> pipeline.columns[0].name, pipeline.columns[0].kind, pipeline.targets
     ('length', 'number', ('kind',))
     """
-    return Pipeline(*steps.load(Path(path), backend_called(backend), dtype))
+    return Pipeline(*using.load(Path(path), backend_called(backend), dtype))
 
 
 def _described(column: Any) -> Column:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from nnarray.apps.workflow import steps
+from nnarray.apps.workflow import using
 from nnarray.apps.workflow.exporting import columns, dates, examples
 from nnarray.apps.workflow.inputs import Images, Inputs, Part, Rows, Unknown
 from nnarray.backends import dtype_name, host_backend
@@ -93,7 +93,7 @@ def _cases(
     count = len(next(iter(made.values())))
     ends = [1, count] if batch is None else range(batch, count + 1, batch)[: examples.LEAST]
     for start, end in pairwise([0, *ends]):
-        outputs = steps.outputs_of(model, X[start:end])
+        outputs = using.outputs_of(model, X[start:end])
         yield {name: each[start:end] for name, each in made.items()}, _answers(inputs, outputs, dtype)
 
 
@@ -110,7 +110,7 @@ def _made(inputs: Inputs, unknown: Unknown, least: int) -> tuple[dict[str, Any],
 
 def _answers(inputs: Inputs, outputs: np.ndarray, dtype: str) -> Answers:
     """What `nnarray predict` writes for outputs of the network."""
-    first, *others = steps.answers(inputs, outputs, dtype).values()
+    first, *others = using.answers(inputs, outputs, dtype).values()
     largest = float(np.abs(outputs).max())
     if inputs.classes:
         return Answers(np.stack(others, axis=1), CLOSE[dtype] * max(1.0, largest), first)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
@@ -12,7 +11,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Never, NoReturn
 
-from nnarray import kernels
 from nnarray.arguments import Explained, explain_settings, explained, refuse_attribute
 from nnarray.backends import (
     Backend,
@@ -21,37 +19,32 @@ from nnarray.backends import (
     backend_of,
     copy,
     dtype_name,
-    has_record,
-    host_backend,
     is_lazy,
     is_traced,
     library_of,
-    memory_errors,
     namespace,
     owned,
     place,
     read_only,
-    same_place,
     stands_in,
     without_record,
 )
-from nnarray.checks import integer, refuse_non_finite, switch
-from nnarray.engines import Decoder, Predictor, decoder_of, prepared
+from nnarray.checks import integer
+from nnarray.engines import Decoder, decoder_of
 from nnarray.functional.decoding import Cache, decode, new_cache, positions_of, refuse_without_positions
 from nnarray.functional.layout import Parameters
-from nnarray.functional.propagation import Wiring, forward, input_gradient, pullback
+from nnarray.functional.propagation import Wiring
 from nnarray.kernels import engines
 from nnarray.kernels.compilation import compiled
-from nnarray.kernels.loops import read
 from nnarray.layers.base import Layer, described
-from nnarray.layers.kinds import REAL, Spec, arrays_in, specs
-from nnarray.names import converted, shown
-from nnarray.random import Key
-from nnarray.recording import Traced, is_real, stripped, trees
+from nnarray.layers.kinds import arrays_in, specs
+from nnarray.model import files, prediction, vectors
+from nnarray.names import shown
+from nnarray.recording import Traced, stripped
 from nnarray.training.history import History
-from nnarray.training.inputs import check_inputs, check_positions, inputs_of
+from nnarray.training.inputs import check_inputs, check_positions
 from nnarray.training.keys import key_of
-from nnarray.typing import Array, Inputs
+from nnarray.typing import Array, Inputs, Tree
 
 if TYPE_CHECKING:  # what only some methods need, they import: a prediction does not wait for the rest of the package
     from nnarray.datasets.sources import Source
@@ -61,8 +54,6 @@ if TYPE_CHECKING:  # what only some methods need, they import: a prediction does
     from nnarray.text.tokenizer import Tokenizer
     from nnarray.training.evaluation import Evaluation
     from nnarray.training.rates import RateSearch
-
-UNSOUND = "The model keeps its own. If they come from a training loop, its learning rate may be too high."
 
 
 @explain_settings
@@ -125,23 +116,12 @@ class Model(metaclass=Explained):
         self.metadata: dict[str, Any] = {}
         self._loss: Loss | None = None
         self._decode: Callable[..., Any] | None = None
-        self._take(self._checked_theta(theta, state), state)
+        self._take(vectors.checked_theta(theta, state, self.wiring.params.size), state)
         self.engine = engine
-
-    @classmethod
-    def drawn(cls, network: Layer, shape: Any, seed: int, be: Backend, dtype: object, engine: str) -> Model:
-        """A model with values drawn from the seed. They are drawn once, on the host, and moved as one vector."""
-        host, chosen = host_backend(), be.floating(dtype)
-        wiring, key = Wiring.of(network, shape), Key(seed)
-        theta, still = (
-            be.asarray(layout.draw(key.fold(name), host.xp, host.device), dtype=chosen)
-            for layout, name in ((wiring.params, "params"), (wiring.state, "state"))
-        )
-        return cls(network, shape, theta, still, wiring=wiring, engine=engine)
 
     def __getstate__(self) -> dict[str, Any]:
         """The state for pickle and copy. Prepared predictors refer to this model's memory, so they are left out."""
-        return self.__dict__ | {"_tree": None, "_prepared": {}, "_decode": None}
+        return self.__dict__ | {"_prepared": None, "_decode": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Restore the state, and make the vectors read-only again: pickle does not keep that."""
@@ -244,8 +224,8 @@ class Model(metaclass=Explained):
     @theta.setter
     def theta(self, theta: Array) -> None:
         if isinstance(theta, Traced):
-            raise ValueError(_ends("theta"))
-        theta = self._checked_theta(owned(as_data(theta, "theta")), self._state)
+            raise ValueError(vectors.ends("theta"))
+        theta = vectors.checked_theta(owned(as_data(theta, "theta")), self._state, self.wiring.params.size)
         self._replace(theta, self._state, "theta")
 
     @property
@@ -259,52 +239,17 @@ class Model(metaclass=Explained):
 
     @state.setter
     def state(self, state: Array) -> None:
-        self._replace(self._theta, owned(self._checked_state(state)), "state")
-
-    def _checked_state(self, state: Array) -> Array:
-        state = without_record(as_data(state, "state"))
-        if state.shape != self._state.shape or state.dtype != self._state.dtype:
-            raise ValueError(
-                f"state must have shape {tuple(self._state.shape)} and dtype {dtype_name(self._state.dtype)}; got "
-                f"shape {tuple(state.shape)} and dtype {dtype_name(state.dtype)}. Take it from nn.training_step."
-            )
-        same_place(model=self._state, state=state)
-        return state
+        self._replace(self._theta, owned(vectors.checked_state(state, self._state)), "state")
 
     def _replace(self, theta: Array, state: Array, unchecked: str = "") -> None:
-        """Set both vectors; refuse traced ones, which stop to exist when the function that is running returns.
-
-        The vector whose name is `unchecked` comes from the user as a whole: its numbers must be finite.
-        """
-        for name, x in (("theta", theta), ("state", state)):
-            if stands_in(x) and not stands_in(self._theta):
-                raise ValueError(_ends(name))
-            if name == unchecked and not is_traced(x):
-                refuse_non_finite(without_record(x), name, UNSOUND)
+        """Set both vectors; the one whose name is `unchecked` comes from the user as a whole."""
+        vectors.refuse_unfit({"theta": theta, "state": state}, self._theta, unchecked)
         self._take(theta, state)
-
-    def _checked_theta(self, theta: Array, state: Array) -> Array:
-        theta, size = as_data(theta, "theta"), self.wiring.params.size
-        if theta.shape != (size,):
-            raise ValueError(
-                f"theta must have shape ({size},), one entry per parameter; got {tuple(theta.shape)}. "
-                f"Take it from a model of the same network."
-            )
-        if not same_place(model=state, theta=theta).isdtype(theta.dtype, "real floating"):
-            raise TypeError(f"theta must be real floating; got dtype {dtype_name(theta.dtype)}. Convert it first.")
-        if theta.dtype != state.dtype:
-            own = dtype_name(state.dtype)
-            raise TypeError(
-                f"theta must have the model's dtype {own}; got {dtype_name(theta.dtype)}. Convert it, "
-                f"{converted('theta', own)}, or make a model of another dtype with model.to(backend, dtype=...)."
-            )
-        return theta
 
     def _take(self, theta: Array, state: Array) -> None:
         """Set both vectors, read-only where the library can do that."""
         self._theta, self._state = read_only(theta), read_only(state)
-        self._tree: dict[str, Any] | None = None
-        self._prepared: dict[str, Predictor | None] = {}
+        self._prepared = prediction.Prepared(self.wiring, self._theta, self._state, self.input_shape)
 
     @property
     def params(self) -> dict[str, Array]:
@@ -355,16 +300,7 @@ class Model(metaclass=Explained):
         ValueError
             If no parameter or layer has that name.
         """
-        from nnarray.optimizers.groups import fits
-
-        every = [p.name for p in self.wiring.params.slots]
-        for name in names:
-            if not isinstance(name, str):
-                raise TypeError(f"names of parameters must be strings, such as {every[0]!r}; got {shown(name)}.")
-            matched = {slot.name for slot in self.wiring.params.slots if fits(slot.path, name)}
-            if not matched:
-                raise ValueError(f"no parameter is called {name!r}; the model has {', '.join(every)}.")
-            self.frozen |= matched
+        self.frozen = self.frozen.union(*(vectors.matched(self.wiring.params, name) for name in names))
         return self
 
     def unfreeze(self) -> Model:
@@ -459,7 +395,8 @@ class Model(metaclass=Explained):
     def restore(self, kept: tuple[Array, Array]) -> None:
         """Set theta and state to those of a snapshot."""
         theta, state = kept
-        self._replace(copy(self._checked_theta(theta, self._state)), copy(self._checked_state(state)))
+        theta = vectors.checked_theta(theta, self._state, self.wiring.params.size)
+        self._replace(copy(theta), copy(vectors.checked_state(state, self._state)))
 
     @property
     def _plain(self) -> Array:
@@ -491,16 +428,13 @@ class Model(metaclass=Explained):
         True
         """
         other = Model(self.network, self.input_shape, owned(stripped(theta)), self._state, wiring=self.wiring)
-        other.frozen, other.metadata, other._loss, other._engine = (
-            self.frozen,
-            self.metadata,
-            self._loss,
-            self._engine,
-        )
+        other.frozen, other.metadata = self.frozen, self.metadata
+        other._loss, other._engine = self._loss, self._engine
         if state is not None:
             other.state = state
         if isinstance(theta, Traced):
             other._theta = theta
+            other._prepared = prediction.Prepared(self.wiring, theta, other._state, self.input_shape)
         return other
 
     def copy(self) -> Model:
@@ -643,15 +577,7 @@ class Model(metaclass=Explained):
         >>> list(again.params)
         ['0.weight', '0.bias', '1.weight', '1.bias']
         """
-        writing = importlib.import_module("nnarray.onnx.writing.file")
-        file = writing.named_file(path, dtype_name(self._theta.dtype))
-        if batch is not None:
-            batch = integer(batch, "batch", 1, usual=1)
-        switch(check, "check")
-        host = self.of_values().to(host_backend())
-        named = {name: each for name, each in self.metadata.items() if name in ("classes", "tokenizer")}
-        notes = {name: json.dumps(each, ensure_ascii=False) for name, each in named.items()}
-        writing.write(file, writing.source_of(host, notes, dynamic_axes), batch, is_checked=check)
+        files.write_onnx(self, path, batch=batch, dynamic_axes=dynamic_axes, check=check)
 
     def state_dict(self) -> dict[str, Array]:
         """Copies of parameters and state by name, such as "0.weight", in the model's library.
@@ -685,27 +611,7 @@ class Model(metaclass=Explained):
             If a name is missing or unknown, a shape differs, or a number is NaN or infinite; or if it is a state_dict
             of PyTorch or of `to_torch`, whose layouts differ.
         """
-        from nnarray.persistence.pytorch import refuse_torch
-
-        if not isinstance(state_dict, Mapping):
-            raise TypeError(
-                f"load_state_dict needs arrays by name, such as model.state_dict(); got {shown(state_dict)}. For the "
-                f"path of a file, use nn.load(path) or model.load_torch(path)."
-            )
-        refuse_torch(state_dict)
-        params, state = self.wiring.params, self.wiring.state
-        names = [slot.name for slot in (*params.slots, *state.slots)]
-        missing, unknown = [n for n in names if n not in state_dict], [n for n in state_dict if n not in names]
-        if missing or unknown:
-            raise ValueError(
-                f"the state_dict does not fit: missing {missing}, unknown {unknown}. It must have {names}. For the "
-                f"state_dict of a module of another library, use model.load_torch(state_dict)."
-            )
-        theta, after = (
-            layout.replaced(vector, {slot.name: state_dict[slot.name] for slot in layout.slots})
-            for layout, vector in ((params, self._plain), (state, self._state))
-        )
-        self._replace(theta, after)
+        self._replace(*files.vectors_of(self.wiring, self._plain, self._state, state_dict))
         return self
 
     # --- Forward -------------------------------------------------------------------------------------------------
@@ -729,22 +635,10 @@ class Model(metaclass=Explained):
         return self._computed(X, self._engine)
 
     def _computed(self, X: Any, engine: str) -> Array:
-        if self.is_recorded(X):
-            theta, state, x = self.recorded(X)
-            return forward(self.wiring, self.wiring.params.tree(theta), state, x)
-        run = self._stage(engine)
+        run = None if self.is_recorded(X) else self._prepared.stage(engine)
         if run is not None:
-            return run(X if self._is_alike(X) else check_inputs(self, X))
-        X = check_inputs(self, X)
-        with engines.computing(engine):
-            if self.is_differentiable(X):
-                return kernels.recorded(X, self._learned, self._outputs, partial(pullback, self.wiring, self._state))
-            return kernels.recorded(
-                self._theta[:0],
-                self._learned,
-                lambda _, theta: self._outputs(X, theta),
-                lambda dy, _, theta, wanted: pullback(self.wiring, self._state, dy, X, theta, (False, wanted[1])),
-            )
+            return run(X if self._prepared.takes(X) else check_inputs(self, X))
+        return prediction.computed(self, X, engine, self._nested)
 
     def is_recorded(self, X: Any = None) -> bool:
         """Whether theta or an array in X is recorded for a gradient, as in a function that `nn.grad` differentiates."""
@@ -756,53 +650,14 @@ class Model(metaclass=Explained):
 
     def recorded(self, X: Any) -> tuple[Array, Array, Any]:
         """theta, the state and the checked X, from which the definitions of all kernels can be recorded."""
-        check_inputs(self.of_values(), trees.mapped(stripped, X))
-        as_constant = next(x.space.as_constant for x in (self._theta, *arrays_in(X)) if isinstance(x, Traced))
-        theta, state = as_constant(self._theta), as_constant(self._state)
-        if self.frozen:
-            kept = stripped(theta)
-            theta = namespace(theta).where(self.wiring.params.frozen(self.frozen, kept), kept, theta)
-        x = trees.mapped(lambda x: namespace(x).astype(x, theta.dtype, copy=False) if is_real(x) else x, X)
-        return theta, state, trees.mapped(as_constant, x)
-
-    @property
-    def _learned(self) -> Array:
-        """theta, where frozen entries have the derivative 0 if the library records or differentiates."""
-        theta = self._theta
-        if not self.frozen or not (has_record(theta) or stands_in(theta)):
-            return theta
-        return kernels.held(theta, self.wiring.params.frozen(self.frozen, theta))
+        return prediction.recorded(self, X)
 
     def is_differentiable(self, X: Any) -> bool:
         """Whether X is one array of real numbers; refuses gradient records of other inputs, which would be lost."""
-        if isinstance(self.inputs, Spec) and self.inputs.kind == REAL:
-            return True
-        if any(map(has_record, arrays_in(X))):
-            raise ValueError("an array in X has a gradient record, but only one array of real numbers gets a gradient.")
-        return False
+        return prediction.is_differentiable(self, X)
 
-    def _outputs(self, X: Any, theta: Array) -> Array:
-        tree = self._nested() if theta is self._theta else self.wiring.params.tree(theta)
-        return forward(self.wiring, tree, self._state, X)
-
-    def _is_alike(self, X: Any) -> bool:
-        """Whether a quick check shows that the model takes X. It may miss some; a stage has one device only."""
-        theta = self._theta
-        return type(X) is type(theta) and X.dtype == theta.dtype and X.ndim > 0 and X.shape[1:] == self.input_shape
-
-    def _stage(self, engine: str) -> Predictor | None:
-        """The predictor that the engine prepared for the present theta and state; None if the layers are as fast."""
-        if engine not in self._prepared:
-            self._prepared[engine] = prepared(self.wiring, self._theta, self._state, self.input_shape, engine=engine)
-        return self._prepared[engine]
-
-    def _nested(self) -> dict[str, Any]:
-        if self._tree is not None:
-            return self._tree
-        tree = self.wiring.params.tree(self._plain)
-        if not is_traced(self._theta):
-            self._tree = tree  # inside jax.jit the views belong to the function being compiled
-        return tree
+    def _nested(self) -> Tree:
+        return self._prepared.tree()
 
     def new_cache(self, batch: int = 1, length: int | None = None) -> Cache:
         """An empty cache for `decode`, with room for `length` positions of `batch` sequences.
@@ -911,27 +766,8 @@ class Model(metaclass=Explained):
         OutOfDeviceMemory
             If the device is full.
         """
-        if batch_size is not None:
-            batch_size = integer(batch_size, "batch_size", 1, usual=1024)
-        engine = self.engine_for(engine)
-        if is_lazy(X):
-            way = importlib.import_module("nnarray.distributed.prediction")
-            return way.predicted(self, X, batch_size=batch_size, check_finite=check_finite, engine=engine)
-        if self.is_recorded(X):
-            inputs_of(self.of_values(), trees.mapped(stripped, X), check_finite=check_finite)
-            return self._computed(X, engine)
-        inputs = inputs_of(self, X, check_finite=check_finite)
-        count = len(inputs)
-        size = min(batch_size or count, count)
-        remedy = f"Compute the outputs in smaller batches, with a batch_size below {size}."
-        with memory_errors(self._theta, lambda _: remedy):
-            if size == count:
-                return self._computed(inputs.rows(None), engine)
-            parts = [
-                self._computed(inputs.rows(slice(start, min(start + size, count))), engine)
-                for start in range(0, count, size)
-            ]
-            return same_place(theta=self._theta).concat(parts, axis=0)
+        settings: dict[str, Any] = {"batch_size": batch_size, "check_finite": check_finite}
+        return prediction.predicted(self, X, self._computed, engine=self.engine_for(engine), **settings)
 
     @explained
     def predict_proba(
@@ -964,7 +800,7 @@ class Model(metaclass=Explained):
 
         to_answer = to_probabilities(self)
         outputs = self.predict(X, batch_size=batch_size, check_finite=check_finite, engine=engine)
-        return self._answered(outputs, to_answer, labels=False)
+        return prediction.answered(outputs, to_answer, labels=False)
 
     @explained
     def predict_class(
@@ -1006,21 +842,8 @@ class Model(metaclass=Explained):
         >>> y[98:102].tolist(), model.predict_class(X[98:102], names=True)
         ([0, 0, 1, 1], ['upper', 'upper', 'lower', 'lower'])
         """
-        from nnarray.training.answers import class_names, to_classes
-
-        to_answer, known = to_classes(self), class_names(self) if switch(names, "names") else ()
-        if names and (is_lazy(X) or len(self.output_shape) != 1):
-            raise ValueError("names=True needs arrays in memory and one class per example: leave out names.")
-        outputs = self.predict(X, batch_size=batch_size, check_finite=check_finite, engine=engine)
-        labels = self._answered(outputs, to_answer, labels=True)
-        return [known[int(label)] for label in read(labels)] if names else labels
-
-    @staticmethod
-    def _answered(outputs: Any, to_answer: Any, *, labels: bool) -> Any:
-        if not is_lazy(outputs):
-            return to_answer(outputs)
-        way = importlib.import_module("nnarray.distributed.prediction")
-        return way.answered(outputs, to_answer, labels=labels)
+        compute = partial(self.predict, X, batch_size=batch_size, check_finite=check_finite, engine=engine)
+        return prediction.classes(self, compute, is_lazy=is_lazy(X), names=names)
 
     @explained
     def evaluate(
@@ -1076,21 +899,12 @@ class Model(metaclass=Explained):
         >>> list(result), result["accuracy"] > 0.9
         (['loss', 'accuracy'], True)
         """
-        from nnarray.datasets.streams import as_stream
         from nnarray.training.evaluation import Evaluator
-        from nnarray.training.masked import ends_with_mask
 
         asked = Evaluator.of(
             self, loss=loss, metrics=metrics, classes=classes, batch_size=batch_size, engine=self.engine_for(engine)
         )
-        if not any(map(is_lazy, (X, y, sample_weight))):
-            return asked.of_examples(X if y is not None else as_stream(X) or X, y, sample_weight)
-        way = importlib.import_module("nnarray.distributed.prediction")
-        y, weights = way.computed(self, y), way.computed(self, sample_weight)
-        if not is_lazy(X) or ends_with_mask(self):  # masks of outputs stay on the workers
-            return asked.of_examples(way.computed(self, X), y, weights)
-        outputs = way.predicted(self, X, batch_size=asked.batch_size, check_finite=True, engine=asked.engine)
-        return asked.of_outputs(way.computed(self, outputs), y, weights)
+        return prediction.evaluated(self, asked, X, y, sample_weight)
 
     @explained
     def generate(
@@ -1213,16 +1027,7 @@ class Model(metaclass=Explained):
         >>> model.input_gradient(X).shape, model.input_gradient(X, 1).shape
         ((200, 2), (200, 2))
         """
-        from nnarray.training.answers import chosen_outputs
-
-        X = check_inputs(self, X)
-        if not self.is_differentiable(X):
-            raise TypeError("input_gradient needs a network that takes one array of real numbers.")
-        if len(self.output_shape) != 1:
-            raise ValueError(f"input_gradient needs outputs of shape (N, classes); got {(None, *self.output_shape)}.")
-        chosen = chosen_outputs(self, X, classes)
-        with engines.computing(self._engine):
-            return input_gradient(self.wiring, self._nested(), self._state, without_record(X), chosen)
+        return prediction.gradient_of_input(self, X, classes, self._engine, self._nested)
 
     # --- Training ------------------------------------------------------------------------------------------------
 
@@ -1500,12 +1305,3 @@ class Model(metaclass=Explained):
         layers = ", ".join(map(described, getattr(self.network, "layers", (self.network,))))
         size, dtype = self.wiring.params.size, dtype_name(self._theta.dtype)
         return f"Model({layers}; {size} parameters, {dtype} on {place(self._theta)})"
-
-
-def _ends(name: str) -> str:
-    """Why a vector cannot be set that exists in a function only, and what to do."""
-    return (
-        f"this {name} exists only inside the function that is being compiled or differentiated (by nn.grad, jax.jit, "
-        f"jax.grad, torch.func, ...), but the model exists outside of it. Compute with model.with_theta(theta, state), "
-        f"and set model.{name} to the value that the function returns."
-    )
