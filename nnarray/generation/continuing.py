@@ -67,7 +67,7 @@ def _text(model: Any, prompt: str, asked: Asked, size: int) -> str:
             "the model has no tokenizer, so the prompt must be tokens, shape (length,) or (batch, length). Or set "
             "model.tokenizer to the tokenizer that it was trained with."
         )
-    tokens = tokenizer.encode(prompt) or ([] if tokenizer.end is None else [tokenizer.end])
+    tokens = tokenizer.encode_prompt(prompt)
     if not tokens:
         raise ValueError("the prompt is empty, and a text is continued from at least one token. Pass a prompt.")
     stops, read_token = Stops.of(asked.stop, size, tokenizer.end), tokenizer.decoder()

@@ -57,6 +57,14 @@ class Tokenizer(ABC):
         tokens = self.encode(text)
         return tokens[len(before) : len(tokens) - len(behind)]
 
+    def encode_prompt(self, text: str) -> list[int]:
+        """The tokens of a text that goes on: with those that begin a text, and without those that end it.
+
+        Of an empty text, it is the end of a text before it, if there is such a token.
+        """
+        tokens = [*self.around[0], *self.encode_part(text)]
+        return tokens or ([] if self.end is None else [self.end])
+
     @abstractmethod
     def decode(self, tokens: Any) -> str:
         """The text of tokens: integers, or an array of any library, shape (length,)."""

@@ -218,6 +218,37 @@ def test_the_end_token_ends_a_text(host: nn.Backend) -> None:
     assert made.generate([5]).tolist() == [256]
 
 
+WORDS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "a", "cat", "sleep", "##s", "two", ".")
+
+
+def of_words(be: nn.Backend, likely: int | None = None) -> nn.Model:
+    """A model of word pieces; one token may be the most likely everywhere."""
+    made = model(be, size=len(WORDS))
+    if likely is not None:
+        made.set_params({"2.bias": np.eye(len(WORDS))[likely] * 1e3})
+    made.tokenizer = nn.text.WordPieceTokenizer(WORDS)
+    return made
+
+
+def test_a_text_is_continued_and_not_what_is_behind_its_end(be: nn.Backend) -> None:
+    """The mark that begins texts stands before the prompt, but none that ends them behind it."""
+    made, tokenizer = of_words(be), nn.text.WordPieceTokenizer(WORDS)
+    assert tokenizer.encode_prompt("a cat") == [2, 4, 5]
+    for seed in range(3):
+        text = made.generate("a cat", max_tokens=6, seed=seed)
+        assert text == tokenizer.decode(made.generate([2, 4, 5], max_tokens=6, seed=seed))
+        assert made.generate("", max_tokens=6, seed=seed) == tokenizer.decode(
+            made.generate([2], max_tokens=6, seed=seed)
+        )
+
+
+def test_the_separator_of_word_pieces_ends_a_text(be: nn.Backend) -> None:
+    made = of_words(be, likely=3)
+    assert made.generate("a cat", temperature=0) == ""
+    assert to_host(be, made.generate([2, 4], max_tokens=9, temperature=0)).tolist() == [3]
+    assert nn.text.WordPieceTokenizer(("[UNK]",), ends=False).end is None
+
+
 def test_what_may_begin_a_stop_is_not_shown_yet() -> None:
     shown = list[str]()
     text = Text(("END", "Enough"), shown.append)
