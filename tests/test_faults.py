@@ -106,11 +106,15 @@ def tokenizer_with_other_padding() -> None:
     model.tokenizer = nn.text.WordPieceTokenizer(("[UNK]", "[PAD]"), ends=False)
 
 
+def masking() -> nn.Model:
+    """A model of four tokens, of which 0 is padding."""
+    return nn.Network(nn.Embedding(4, 4, padding_index=0), nn.Dense(4)).init((4,), seed=0)
+
+
 def on_padding(call: str) -> None:
     """A label for each position, also for those that are padding."""
-    model = nn.Network(nn.Embedding(4, 4, padding_index=0), nn.Dense(4)).init((4,), seed=0)
     X = np.asarray([[1, 2, 3, 0]])
-    getattr(model, call)(X, X, loss=nn.losses.CrossEntropy(ignore_index=-1))
+    getattr(masking(), call)(X, X, loss=nn.losses.CrossEntropy(ignore_index=-1))
 
 
 def decoded_twice() -> None:
@@ -557,6 +561,9 @@ SETTINGS: dict[str, Case] = {
     "a tokenizer with another padding": lambda b: lambda: tokenizer_with_other_padding(),
     "labels of padding that count": lambda b: lambda: on_padding("fit"),
     "the same, in an evaluation": lambda b: lambda: on_padding("evaluate"),
+    "a tokenizer without padding for a network that masks a token": lambda b: (
+        lambda: setattr(masking(), "tokenizer", nn.text.CharacterTokenizer("abcd"))
+    ),
     "a cache that `decode` has consumed": lambda b: lambda: decoded_twice(),
     "more positions than were learned": lambda b: (
         lambda: nn.Network(nn.Embedding(9, 4), nn.LearnedPositions()).init((4,)).new_cache(length=5)
@@ -1297,6 +1304,9 @@ TEXTS: dict[str, Case] = {
     "a character that is not in the vocabulary": lambda b: lambda: nn.text.CharacterTokenizer("ab\n").encode("aba\nZ"),
     "half a character": lambda b: lambda: nn.text.ByteTokenizer().encode("a\ud800"),
     "bytes instead of text": lambda b: lambda: nn.text.ByteTokenizer().encode(b"ab"),  # type: ignore[arg-type]
+    "texts of different lengths, and no token to pad with": lambda b: (
+        lambda: nn.text.CharacterTokenizer("abc").batch(["a", "bc"])
+    ),
     "a token that is not in the vocabulary": lambda b: lambda: nn.text.ByteTokenizer().decode([1, 256]),
     "a token twice in a vocabulary": lambda b: lambda: nn.text.WordPieceTokenizer(("a", "b", "a")),
     "files of two tokenizers": of_files('{"a": 0, "b": 1}', "a b\n"),
@@ -1319,6 +1329,7 @@ TEXTS: dict[str, Case] = {
     "text for a model that has no tokenizer": lambda b: lambda: of_text().generate("ab"),
     "a prompt without a token": lambda b: lambda: with_tokenizer().generate(""),
     "a prompt with another character": lambda b: lambda: with_tokenizer().generate("Z"),
+    "padding in a prompt": lambda b: lambda: masking().generate([[1, 2, 3], [1, 2, 0]]),
     "a prompt with another token": lambda b: lambda: of_text().generate([1, 7]),
     "a model that predicts no tokens": lambda b: lambda: b.model.generate([1]),
     "outputs that are not logits of the next token": lambda b: lambda: of_text(3, 2).generate([1]),

@@ -8,11 +8,11 @@ from typing import Any
 
 from nnarray.backends import Backend, backend_of, device_of, namespace
 from nnarray.checks import integer, switch
+from nnarray.generation.padding import masked_tokens, padding_of, refuse_other_padding, refuse_padding
 from nnarray.generation.sampling import NO_NUMBER, Sampling
 from nnarray.generation.stopping import Stops, Text
 from nnarray.kernels.compilation import compiled
 from nnarray.kernels.loops import read
-from nnarray.layers.base import Layer, every
 from nnarray.layers.kinds import Spec
 from nnarray.names import shown
 from nnarray.random import Key
@@ -47,6 +47,7 @@ def generated(model: Any, prompt: Any, asked: Asked) -> Any:
     if isinstance(prompt, str):
         return _text(model, prompt, asked, size)
     rows, single = _rows(prompt, size)
+    refuse_padding(rows, padding_of(model))
     end = None if model.tokenizer is None else model.tokenizer.end
     stops = Stops.of(asked.stop, size, end)
     if stops.texts:
@@ -67,9 +68,10 @@ def _text(model: Any, prompt: str, asked: Asked, size: int) -> str:
             "the model has no tokenizer, so the prompt must be tokens, shape (length,) or (batch, length). Or set "
             "model.tokenizer to the tokenizer that it was trained with."
         )
-    tokens = tokenizer.encode(prompt) or ([] if tokenizer.end is None else [tokenizer.end])
+    tokens = tokenizer.encode_prompt(prompt)
     if not tokens:
         raise ValueError("the prompt is empty, and a text is continued from at least one token. Pass a prompt.")
+    refuse_padding([tokens], masked_tokens(model.wiring.network))  # a network that masks none may have learned all
     stops, read_token = Stops.of(asked.stop, size, tokenizer.end), tokenizer.decoder()
     text, added = Text(stops.texts, asked.stream), list[int]()
     length = 0
@@ -270,18 +272,8 @@ def refuse_other_vocabulary(model: Any, tokenizer: Any) -> None:
             f"the tokenizer has {len(tokenizer)} tokens, but the model has {size}: it takes {inputs.kind}. Use the "
             f"vocabulary that the model was trained with, or make the network with nn.Embedding({len(tokenizer)}, ...)."
         )
-    masked = set[int]() if size is None else _masked_tokens(model.wiring.network)
-    if tokenizer.padding is not None and masked - {tokenizer.padding}:
-        raise ValueError(
-            f"the tokenizer fills rows up with token {tokenizer.padding}, but the model leaves out token "
-            f"{min(masked)}, which its texts may have. Make the network with "
-            f"nn.Embedding(..., padding_index={tokenizer.padding}); in a config.json, that is pad_token_id."
-        )
-
-
-def _masked_tokens(layer: Layer) -> set[int]:
-    """The integers that the layers of a network take as padding."""
-    return {each for each in (getattr(inner, "padding_index", None) for inner in every(layer)) if each is not None}
+    if size is not None:
+        refuse_other_padding(model.wiring.network, tokenizer)
 
 
 def _words(inputs: Any) -> str:
@@ -309,6 +301,7 @@ def _rows(prompt: Any, size: int) -> tuple[list[list[int]], bool]:
     rows = [checked_tokens(row, size, "prompt") for row in ([given] if single else nested)]
     if not rows or not rows[0] or len({len(row) for row in rows}) > 1:
         raise ValueError(
-            f"the prompt must have at least one token, and all its rows as many; got rows of {[len(r) for r in rows]}."
+            f"the prompt must have at least one token, and all its rows as many; got rows of "
+            f"{[len(r) for r in rows]}. Continue prompts of different lengths one after the other."
         )
     return rows, single

@@ -929,7 +929,8 @@ class Model(metaclass=Explained):
         Parameters
         ----------
         prompt : str, or integers, shape (length,) or (batch, length)
-            Text needs `model.tokenizer`. At least one token.
+            Text needs `model.tokenizer`; a token that ends texts, such as "[SEP]", is not put behind it. At least one
+            token, and none that is padding.
         max_tokens : int
             The largest number of tokens that are added.
         temperature : float

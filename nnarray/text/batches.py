@@ -106,7 +106,8 @@ def packed(
     length : int
         The length of the rows.
     end : int, optional
-        A token that is put behind each sequence, such as `tokenizer.end`.
+        A token that is put behind each sequence, such as `tokenizer.end`. Leave it out if `encode` puts it there, as a
+        WordPieceTokenizer does.
     value : int
         What the last row is padded with.
     backend : str or Backend, optional

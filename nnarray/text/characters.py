@@ -16,12 +16,13 @@ from nnarray.text.tokenizer import Tokenizer, checked_text, checked_vocabulary
 @explain_settings
 @dataclass(frozen=True, repr=False)
 class CharacterTokenizer(Tokenizer):
-    """A token for each character.
+    r"""A token for each character.
 
     Parameters
     ----------
     characters : str
-        The vocabulary: each character once. `CharacterTokenizer.of(text)` has those of a text.
+        The vocabulary: each character once. `CharacterTokenizer.of(text)` has those of a text. U+0000 pads rows if it
+        is there, `CharacterTokenizer.of("\0" + text)`.
 
     Raises
     ------
@@ -39,6 +40,7 @@ class CharacterTokenizer(Tokenizer):
     """
 
     kind: ClassVar[str] = "characters"
+    with_padding: ClassVar[str] = "nn.text.CharacterTokenizer.of('\\0' + text)"
 
     characters: str
 
@@ -67,6 +69,11 @@ class CharacterTokenizer(Tokenizer):
     def tokens(self) -> str:
         """The characters."""
         return self.characters
+
+    @property
+    def padding(self) -> int | None:  # type: ignore[override]
+        """The number of U+0000, if it is there."""
+        return self.numbers.get("\0")
 
     def encode(self, text: str) -> list[int]:
         """The number of each character.
@@ -132,6 +139,8 @@ def utf8(text: str) -> bytes:
 class ByteTokenizer(OfBytes):
     """A token for each of the 256 bytes of UTF-8: it has all texts, and needs no vocabulary.
 
+    Rows are padded with 0, the byte of U+0000, which texts do not have.
+
     Examples
     --------
     >>> import nnarray as nn
@@ -143,6 +152,7 @@ class ByteTokenizer(OfBytes):
     """
 
     kind: ClassVar[str] = "bytes"
+    padding = 0
 
     @cached_property
     def tokens(self) -> tuple[str, ...]:  # type: ignore[override]

@@ -22,6 +22,8 @@ from nnarray.text.splitting import bytes_of_symbols, pattern, symbols
 from nnarray.text.tokenizer import checked_vocabulary
 
 END = "<|endoftext|>"
+PADDINGS = ("<|padding|>", "<pad>", "[PAD]")
+"""What a special token that pads is called."""
 REMEMBERED = 2**16  # words whose tokens are kept
 
 
@@ -64,6 +66,9 @@ class BytePairTokenizer(OfBytes):
     """
 
     kind: ClassVar[str] = "byte pairs"
+    with_padding: ClassVar[str] = (
+        "nn.text.BytePairTokenizer.train(text, size, specials=('<|padding|>', '<|endoftext|>'))"
+    )
 
     vocabulary: tuple[str, ...]
     merges: tuple[str, ...]
@@ -158,6 +163,16 @@ class BytePairTokenizer(OfBytes):
     def end(self) -> int | None:  # type: ignore[override]
         """The number of "<|endoftext|>", if there is one."""
         return self.numbers.get(END)
+
+    @property
+    def padding(self) -> int | None:  # type: ignore[override]
+        """The number of the special token "<|padding|>", "<pad>" or "[PAD]", if there is one."""
+        return next((self.numbers[token] for token in PADDINGS if token in self.specials), None)
+
+    @property
+    def fillers(self) -> frozenset[int]:
+        """The padding; if there is none, all special tokens."""
+        return super().fillers or frozenset(self.numbers[token] for token in self.specials)
 
     @cached_property
     def pieces(self) -> tuple[bytes, ...]:  # type: ignore[override]

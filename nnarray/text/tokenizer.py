@@ -33,6 +33,8 @@ class Tokenizer(ABC):
     """The token that ends a text, if there is one."""
     padding: int | None = None
     """The token that pads texts to equal length, if there is one."""
+    with_padding: ClassVar[str] = "nn.text.WordPieceTokenizer(('[PAD]', ...))"
+    """How one with a padding token is made."""
 
     @property
     @abstractmethod
@@ -41,6 +43,11 @@ class Tokenizer(ABC):
 
     def __len__(self) -> int:
         return len(self.tokens)
+
+    @property
+    def fillers(self) -> frozenset[int]:
+        """The tokens that no text has, so that a network may mask them."""
+        return frozenset(() if self.padding is None else (self.padding,))
 
     @abstractmethod
     def encode(self, text: str) -> list[int]:
@@ -57,11 +64,26 @@ class Tokenizer(ABC):
         tokens = self.encode(text)
         return tokens[len(before) : len(tokens) - len(behind)]
 
+    def encode_prompt(self, text: str) -> list[int]:
+        """The tokens of a text that goes on: with those that begin a text, and without those that end it.
+
+        Of an empty text, it is the end of a text before it, if there is such a token.
+        """
+        tokens = [*self.around[0], *self.encode_part(text)]
+        return tokens or ([] if self.end is None else [self.end])
+
     @abstractmethod
     def decode(self, tokens: Any) -> str:
         """The text of tokens: integers, or an array of any library, shape (length,)."""
 
-    def batch(self, texts: Iterable[str], *, length: int | None = None, backend: str | Backend | None = None) -> Batch:
+    def batch(
+        self,
+        texts: Iterable[str],
+        *,
+        length: int | None = None,
+        value: int | None = None,
+        backend: str | Backend | None = None,
+    ) -> Batch:
         """Several texts as rows of equal length, with a mask that is True where a row has a token.
 
         Parameters
@@ -70,6 +92,9 @@ class Tokenizer(ABC):
         length : int, optional
             The length of the rows: shorter texts are padded at the end, and longer ones are cut. That of the longest
             text if None.
+        value : int, optional
+            What shorter texts are padded with, such as the `ignore_index` of a loss for targets; the `padding` of the
+            tokenizer if None.
         backend : str or Backend, optional
             Where the arrays are made, as in `nn.datasets`.
 
@@ -83,12 +108,32 @@ class Tokenizer(ABC):
         TypeError
             If it is one text, or an entry is not a text.
         ValueError
-            If there are no texts, or as `encode`.
+            If there are no texts; if they have different lengths, and neither the tokenizer has a padding token nor
+            `value` names one; or as `encode`.
         """
         if isinstance(texts, str):
             raise TypeError(f"texts must be several texts; got one, {shown(texts)}. Pass [text], or call encode.")
         rows = [self.shortened(self.encode(text), length) for text in texts]
-        return padded(rows, length=length, value=self.padding or 0, backend=backend)
+        value = self.padding if value is None else value
+        if value is None:
+            self._refuse_unequal(rows, length)
+        return padded(rows, length=length, value=value or 0, backend=backend)
+
+    def _refuse_unequal(self, rows: list[list[int]], length: int | None) -> None:
+        """Refuse rows that would be padded with a token that texts have.
+
+        Raises
+        ------
+        ValueError
+            The message has a tokenizer with a padding token.
+        """
+        lengths = {len(row) for row in rows} | (set() if length is None else {length})
+        if len(lengths) > 1:
+            raise ValueError(
+                f"the rows have {min(lengths)} to {max(lengths)} tokens, and the tokenizer has no padding token: token "
+                f"0 is {shown(self.tokens[0])}, which texts may have. Use one that has, such as {self.with_padding}. "
+                f"Or pass value=, a token to pad with, and leave it out of the loss by the mask."
+            )
 
     def shortened(self, tokens: list[int], length: int | None) -> list[int]:
         """At most the first `length` tokens."""

@@ -110,6 +110,11 @@ class WordPieceTokenizer(Tokenizer):
         return self.vocabulary
 
     @property
+    def end(self) -> int | None:  # type: ignore[override]
+        """The number of "[SEP]", if there is one."""
+        return self.numbers.get(SEPARATOR)
+
+    @property
     def padding(self) -> int | None:  # type: ignore[override]
         """The number of "[PAD]", if there is one."""
         return self.numbers.get(PADDING)

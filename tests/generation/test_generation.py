@@ -218,6 +218,37 @@ def test_the_end_token_ends_a_text(host: nn.Backend) -> None:
     assert made.generate([5]).tolist() == [256]
 
 
+WORDS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "a", "cat", "sleep", "##s", "two", ".")
+
+
+def of_words(be: nn.Backend, likely: int | None = None) -> nn.Model:
+    """A model of word pieces; one token may be the most likely everywhere."""
+    made = model(be, size=len(WORDS))
+    if likely is not None:
+        made.set_params({"2.bias": np.eye(len(WORDS))[likely] * 1e3})
+    made.tokenizer = nn.text.WordPieceTokenizer(WORDS)
+    return made
+
+
+def test_a_text_is_continued_and_not_what_is_behind_its_end(be: nn.Backend) -> None:
+    """The mark that begins texts stands before the prompt, but none that ends them behind it."""
+    made, tokenizer = of_words(be), nn.text.WordPieceTokenizer(WORDS)
+    assert tokenizer.encode_prompt("a cat") == [2, 4, 5]
+    for seed in range(3):
+        text = made.generate("a cat", max_tokens=6, seed=seed)
+        assert text == tokenizer.decode(made.generate([2, 4, 5], max_tokens=6, seed=seed))
+        assert made.generate("", max_tokens=6, seed=seed) == tokenizer.decode(
+            made.generate([2], max_tokens=6, seed=seed)
+        )
+
+
+def test_the_separator_of_word_pieces_ends_a_text(be: nn.Backend) -> None:
+    made = of_words(be, likely=3)
+    assert made.generate("a cat", temperature=0) == ""
+    assert to_host(be, made.generate([2, 4], max_tokens=9, temperature=0)).tolist() == [3]
+    assert nn.text.WordPieceTokenizer(("[UNK]",), ends=False).end is None
+
+
 def test_what_may_begin_a_stop_is_not_shown_yet() -> None:
     shown = list[str]()
     text = Text(("END", "Enough"), shown.append)
@@ -254,8 +285,58 @@ def test_a_tokenizer_with_another_padding_is_refused(host: nn.Backend) -> None:
             ValueError, match=r"fills rows up with token 1, but the model leaves out token 0.*index=1\)"
         ):
             made.tokenizer = tokenizer
-        made.tokenizer = nn.text.CharacterTokenizer("abc")  # has no padding
-    assert "tokenizer" in made.metadata
+        assert "tokenizer" not in made.metadata
+
+
+PAIRS = nn.text.BytePairTokenizer.train("", 258, specials=("<pad>", "<|endoftext|>"))
+
+
+@pytest.mark.parametrize(
+    ("tokenizer", "masked", "wrong"),
+    [
+        (
+            nn.text.CharacterTokenizer("abc"),
+            0,
+            r"token 0 as padding, but that is 'a' .*CharacterTokenizer\.of\('.0' \+",
+        ),
+        (nn.text.CharacterTokenizer("a\0b"), 1, ""),
+        (nn.text.ByteTokenizer(), 0, ""),
+        (nn.text.ByteTokenizer(), 32, r"fills rows up with token 0, but the model leaves out token 32"),
+        (PAIRS, 256, ""),
+        (PAIRS, 0, r"fills rows up with token 256, but the model leaves out token 0"),
+        (nn.text.BytePairTokenizer.train("", 257), 256, ""),  # no text has <|endoftext|>
+        (nn.text.BytePairTokenizer.train("", 257), 0, r"that is '!' .*specials=\('<\|padding\|>'"),
+        (nn.text.WordPieceTokenizer(("[UNK]", "z"), ends=False), 1, r"that is 'z' .*WordPieceTokenizer\(\('\[PAD\]'"),
+    ],
+)
+def test_a_network_masks_no_token_that_texts_have(
+    host: nn.Backend, tmp_path: Path, tokenizer: Any, masked: int, wrong: str
+) -> None:
+    size = len(tokenizer)
+    made = nn.Network(nn.Embedding(size, 4, padding_index=masked), nn.Dense(size)).init((LENGTH,), seed=0)
+    if not wrong:
+        made.tokenizer = tokenizer
+        made.save(tmp_path / "m.safetensors")
+        assert nn.load(tmp_path / "m.safetensors").tokenizer == tokenizer
+        return
+    with pytest.raises(ValueError, match=wrong):
+        made.tokenizer = tokenizer
+
+
+def test_padding_is_not_continued(be: nn.Backend) -> None:
+    """Neither if the network masks it, nor if the tokenizer pads with it."""
+    network = nn.Network(nn.Embedding(10, 8, padding_index=0), nn.LSTM(8), nn.Dense(10))
+    by_network, by_tokenizer = network.init((LENGTH,), seed=0, backend=be), of_words(be)
+    tokens, _ = by_tokenizer.tokenizer.batch(["a cat", "a cat sleeps"], backend=be)
+    for made in (by_network, by_tokenizer):
+        with pytest.raises(ValueError, match=r"token 0 at position 4 of row 0 is padding.*one after the other"):
+            made.generate(tokens)
+        with pytest.raises(ValueError, match=r"token 0 at position 0 of row 0 is padding"):
+            made.generate([0, 4])
+        assert made.generate([4, 5], max_tokens=1).shape == (1,)
+    by_network.tokenizer = nn.text.CharacterTokenizer("\0abcdefghi")
+    with pytest.raises(ValueError, match=r"token 0 at position 1 of row 0 is padding"):
+        by_network.generate("a\0")
 
 
 @pytest.mark.parametrize("prompt", ["to b", "to be or not t"])

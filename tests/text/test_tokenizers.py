@@ -193,6 +193,32 @@ def test_rows_of_anything_but_integers(rows: Any) -> None:
             call()
 
 
+def test_texts_are_padded_with_a_token_that_none_has(be: nn.Backend) -> None:
+    pairs = nn.text.BytePairTokenizer.train("", 258, specials=("<|padding|>", "<|endoftext|>"))
+    for tokenizer, padding in (
+        (nn.text.CharacterTokenizer.of("\0 abc"), 0),
+        (nn.text.CharacterTokenizer("ab\0c"), 2),
+        (nn.text.ByteTokenizer(), 0),
+        (pairs, 256),
+    ):
+        tokens, mask = tokenizer.batch(["ab", "cab"], length=4, backend=be)
+        rows = [[*tokenizer.encode(text), *[padding] * (4 - len(text))] for text in ("ab", "cab")]
+        assert (tokenizer.padding, to_host(be, tokens).tolist()) == (padding, rows)
+        assert to_host(be, mask).tolist() == [[True, True, False, False], [True, True, True, False]]
+
+
+def test_without_a_padding_token_only_rows_of_equal_length(be: nn.Backend) -> None:
+    tokenizer = nn.text.CharacterTokenizer("abc")
+    assert to_host(be, tokenizer.batch(["ab", "ca"], backend=be).tokens).tolist() == [[0, 1], [2, 0]]
+    assert to_host(be, tokenizer.batch(["ab", "cab"], length=2, backend=be).tokens).tolist() == [[0, 1], [2, 0]]
+    assert to_host(be, tokenizer.batch(["a", "ca"], value=-1, backend=be).tokens).tolist() == [[0, -1], [2, 0]]
+    for settings in ({}, {"length": 3}):
+        with pytest.raises(
+            ValueError, match=r"rows have 1 to . tokens, .*token 0 is 'a', which texts may have.*value="
+        ):
+            tokenizer.batch(["a", "ca"], backend=be, **settings)
+
+
 def test_rows_are_packed(be: nn.Backend) -> None:
     tokens, mask = nn.text.packed([[5, 3], [7], [2, 8, 9]], 4, end=1, value=6, backend=be)
     assert to_host(be, tokens).tolist() == [[5, 3, 1, 7], [1, 2, 8, 9], [1, 6, 6, 6]]
