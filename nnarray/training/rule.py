@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, NamedTuple
 
 from nnarray.backends import namespace, same_place
@@ -68,9 +69,15 @@ class Rule:
 
     def key(self, *others: Any) -> Hashable | None:
         """The key of a compiled step, with other settings of it. The rate is left out: a step reads it as a number."""
+        own, added = self._own_key, key_of(*others)
+        return None if own is None or added is None else (own, added)
+
+    @cached_property
+    def _own_key(self) -> Hashable | None:
+        """The key of the rule alone, for all of its steps: to walk through a large network takes a while."""
         if not is_ours(type(self.optimizer)):
             return None
-        return key_of(replace(self, optimizer=replace(self.optimizer, lr=1.0)), *others)
+        return key_of(replace(self, optimizer=replace(self.optimizer, lr=1.0)))
 
     def scale(self, slots: dict[str, Array]) -> Any:
         """The factor of the loss in the backward pass."""

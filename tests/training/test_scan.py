@@ -76,6 +76,17 @@ def test_the_second_call_compiles_nothing(caplog: pytest.LogCaptureFixture) -> N
     assert compiled == []
 
 
+def test_nothing_is_compiled_for_the_number_of_epochs(caplog: pytest.LogCaptureFixture) -> None:
+    """How many epochs of one batch are taken in one call depends on the time that they take."""
+    case = CASES["all at once"]
+    on_jax(case, "scan", epochs=30)
+    with compilations(caplog) as compiled:
+        _, history = on_jax(case, "scan", epochs=43)
+    assert compiled == []
+    one_by_one = on_jax(case, "scan", epochs=43, callbacks=[lambda run: None])[1]
+    assert history["loss"] == one_by_one["loss"]
+
+
 @contextmanager
 def compilations(caplog: pytest.LogCaptureFixture) -> Generator[list[str]]:
     """What JAX compiles within the block."""
