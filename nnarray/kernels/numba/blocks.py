@@ -218,8 +218,7 @@ def takes(x: Any, weight: Any, bias: Any, window: Window | None) -> bool:
         return False
     if window is None:
         return True
-    apart = window.stride == window.size and not any(map(any, window.padding)) and window.dilation == (1, 1)
-    return apart and x.ndim == 4 and x.shape[3] % LANES == 0 and min(window.output_size(x.shape[1:3])) > 0
+    return window.is_apart and x.ndim == 4 and x.shape[3] % LANES == 0 and min(window.output_size(x.shape[1:3])) > 0
 
 
 def normalised_relu(x: Any, weight: Any, bias: Any, epsilon: float, window: Window | None) -> Any:

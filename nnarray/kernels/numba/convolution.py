@@ -51,14 +51,23 @@ def _direct(
     parts = -(-across // ROWS)
     whole = -(-units // PANEL)
     edge = np.empty(ROWS * PANEL, dtype=np.float32)
+    sides = np.empty(parts + 1, dtype=np.int64)  # of the parts of a line: a division for each takes as long as ten sums
+    for part in range(parts + 1):
+        sides[part] = part * across // parts
     for chunk in range(groups[0], groups[1], CHUNK):
+        first = chunk // parts
         for panel in range(panels[0], panels[1]):
             begin = panel * PANEL
-            for group in range(chunk, min(chunk + CHUNK, groups[1])):
-                line, part = group // parts, group % parts
-                left, right = part * across // parts, (part + 1) * across // parts
-                seen = ((line // down * height + line % down * stride[0]) * width + left * stride[1]) * channels
+            line, part, image, below = first, chunk - first * parts, first // down, first % down
+            for _ in range(chunk, min(chunk + CHUNK, groups[1])):
+                left, right = sides[part], sides[part + 1]
+                seen = ((image * height + below * stride[0]) * width + left * stride[1]) * channels
                 out = at + (line * across + left) * step + begin
+                part += 1
+                if part == parts:
+                    line, part, below = line + 1, 0, below + 1
+                    if below == down:
+                        image, below = image + 1, 0
                 if begin + PANEL <= units:
                     product(
                         right - left, x, seen, stride[1] * channels, width * channels, 1,

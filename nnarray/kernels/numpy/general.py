@@ -170,7 +170,7 @@ def _chunks(rows: Sequence[Any], vectors: Sequence[Any]) -> Iterator[tuple[Any, 
         yield *parts, *(vector[: parts[0].size] for vector in repeated)
 
 
-def _folded(entries: Any, channels: int) -> Any:
+def folded(entries: Any, channels: int) -> Any:
     """The sum of some rows of channels: one half onto the other while that goes, in long loops and with few roundings.
 
     Not a product, for which NumPy's library would wake its threads each time.
@@ -204,7 +204,7 @@ def _normalised(x: Any, axes: tuple[int, ...], epsilon: float) -> Any:
     z, squares = np.empty_like(rows), np.zeros_like(mean)
     for seen, part, means in _chunks([rows, z], [mean]):
         np.subtract(seen, means, out=part)
-        squares += _folded(np.multiply(part, part), mean.size)
+        squares += folded(np.multiply(part, part), mean.size)
     variance = squares / count
     inverse = (1.0 / np.sqrt(variance + epsilon)).astype(x.dtype, copy=False)
     for part, factors in _chunks([z], [inverse]):
@@ -276,7 +276,7 @@ def batch_norm_pullback(dy: Any, z: Any, weight: Any, inverse: Any) -> Any:
         return dx.reshape(dy.shape), dw, db
     db, dw = sum_of_rows(rows), np.zeros_like(rows[0])
     for part, seen in _chunks([rows, zs], []):
-        dw += _folded(np.multiply(part, seen), dw.size)
+        dw += folded(np.multiply(part, seen), dw.size)
     dx, scale = np.empty_like(rows), weight * inverse.reshape(-1)
     for part, seen, out, means, slopes, scales in _chunks([rows, zs, dx], [db / len(rows), dw / len(rows), scale]):
         np.multiply(seen, slopes, out=out)

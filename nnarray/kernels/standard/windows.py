@@ -29,6 +29,11 @@ class Window(NamedTuple):
         )
         return rows, columns
 
+    @property
+    def is_apart(self) -> bool:
+        """Whether the windows lie side by side, without padding: each entry belongs to at most one."""
+        return self.stride == self.size and self.dilation == (1, 1) and not any(map(any, self.padding))
+
     def taps(self) -> Iterator[tuple[int, int]]:
         """The positions inside the window, row by row."""
         for i in range(self.size[0]):
