@@ -22,9 +22,10 @@ from nnarray.kernels.numba.waiting import APART, all_arrived
 from nnarray.kernels.threads import together
 
 LOOK_UP, POSITION, PRODUCT, FINISH, SCORES, APPLY, ADD, MULTIPLY, NORM, ATTEND = range(10)
-WIDTH = 14  # of a row of the table: the operation, its units, and their arrays and sizes
+WIDTH = 16  # of a row of the table: the operation, its units, who takes them and who waits, and arrays and sizes
 BLOCKS = 8  # of rows of weights, whose sums are added in order: the result does not depend on the number of threads
 CHUNK = 256  # outputs of a unit
+SMALL = 1024  # outputs that one thread computes alone: some in a row, before the others are waited for
 PART = 2**17  # weights of a thread's part at least
 THREADS = 64
 BYTES = 4
@@ -209,8 +210,10 @@ def _attended(a: Any, position: int, units: Any) -> None:
 def _run(table: Any, tokens: Any, position: int, turn: int, rank: int, size: int, marks: Any) -> None:
     """One thread's part of all operations; `turn` is the number of those before, in all calls."""
     for i in range(table.shape[0]):
-        operation, count, a = table[i, 0], table[i, 1], table[i, 2:]
+        operation, count, a = table[i, 0], table[i, 1], table[i, 4:]
         units = rank * count // size, (rank + 1) * count // size
+        if table[i, 2]:
+            units = 0, count if rank == 0 else 0
         if operation == PRODUCT:
             _sums(a, units)
         elif operation == FINISH:
@@ -231,7 +234,7 @@ def _run(table: Any, tokens: Any, position: int, turn: int, rank: int, size: int
             _looked_up(a, tokens, units)
         elif operation == POSITION:
             _at_position(a, position, units)
-        if size > 1 and not all_arrived(turn + i + 1, rank, size, marks):
+        if size > 1 and table[i, 3] and not all_arrived(turn + i + 1, rank, size, marks):
             return
 
 
@@ -248,11 +251,13 @@ class Plan:
         self.table, self.tokens = None, np.zeros(batch, np.int64)
         self.marks, self.turn = np.zeros((THREADS + 1) * APART, np.int64), 0
 
-    def _add(self, operation: int, units: int, *operands: Any) -> None:
+    def _add(self, operation: int, units: int, *operands: Any, alone: bool = False) -> None:
         """An operation; arrays are kept as long as the plan, because it knows their addresses only."""
         self.kept += [each for each in operands if isinstance(each, np.ndarray)]
         numbers = [_address(each) for each in operands]
-        self.rows.append([operation, units, *numbers, *[0] * (WIDTH - 2 - len(numbers))])
+        if self.rows:
+            self.rows[-1][3] = int(not (alone and self.rows[-1][2]))
+        self.rows.append([operation, units, int(alone), 1, *numbers, *[0] * (WIDTH - 4 - len(numbers))])
 
     def _new(self, size: int) -> Any:
         return empty((self.batch, size))
@@ -260,13 +265,13 @@ class Plan:
     def looked_up(self, table: Any) -> Any:
         """The vectors of the tokens; NaN where there is none."""
         x = self._new(table.shape[1])
-        self._add(LOOK_UP, self.batch, _plain(table), table.shape[0], x, table.shape[1])
+        self._add(LOOK_UP, self.batch, _plain(table), table.shape[0], x, table.shape[1], alone=True)
         return x
 
     def at_position(self, x: Any, table: Any) -> Any:
         """X + the vector of the position."""
         y = self._new(x.shape[1])
-        self._add(POSITION, self.batch, x, _plain(table), y, x.shape[1])
+        self._add(POSITION, self.batch, x, _plain(table), y, x.shape[1], alone=True)
         return y
 
     def product(self, x: Any, weight: Any, bias: Any) -> Any:
@@ -279,7 +284,7 @@ class Plan:
             return y
         sums = empty((BLOCKS, self.batch, columns))
         self._add(PRODUCT, BLOCKS, x, _plain(weight), sums, self.batch, inner, columns)
-        self._add(FINISH, -(-columns // CHUNK), sums, bias, y, self.batch, columns)
+        self._add(FINISH, -(-columns // CHUNK), sums, bias, y, self.batch, columns, alone=y.size <= SMALL)
         return y
 
     def applied(self, x: Any, function: Function) -> Any:
@@ -301,13 +306,14 @@ class Plan:
         total, *others = parts
         for each in others:
             x, total = total, np.empty_like(total)
-            self._add(MULTIPLY if join == "multiply" else ADD, -(-x.size // CHUNK), x, each, total, x.size)
+            operation, alone = MULTIPLY if join == "multiply" else ADD, x.size <= SMALL
+            self._add(operation, -(-x.size // CHUNK), x, each, total, x.size, alone=alone)
         return total
 
     def normalised(self, x: Any, weight: Any, bias: Any, epsilon: float, *, centred: bool) -> Any:
         """Weight (x - mean) / sqrt(variance + epsilon) + bias; the mean is 0 if not `centred`."""
-        y = np.empty_like(x)
-        self._add(NORM, self.batch, x, weight, bias, y, x.shape[1], np.full(1, epsilon, np.float32), int(centred))
+        y, number = np.empty_like(x), np.full(1, epsilon, np.float32)
+        self._add(NORM, self.batch, x, weight, bias, y, x.shape[1], number, int(centred), alone=True)
         return y
 
     def attended(self, z: Any, sizes: Heads, cache: dict[str, Any], rotation: Any) -> Any:
