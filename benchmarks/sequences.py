@@ -90,7 +90,7 @@ def training(repeats: int, clock: Callable[[], float]) -> None:
         "PyTorch": pytorch_steps(),
         "nnarray, NumPy with Numba": nnarray_steps("numpy", "auto"),
         "nnarray, NumPy": nnarray_steps("numpy", "numpy"),
-        "nnarray, PyTorch": nnarray_steps("torch", "layers"),
+        "nnarray, PyTorch": nnarray_steps("torch", "auto"),
     }
     compare(turns, repeats, clock, STEPS, "a step of the character model")
 

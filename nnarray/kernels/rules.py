@@ -128,7 +128,8 @@ class Update(Kernel[..., Any]):
                 return self.definition(*arrays, **numbers)
             rule = self.rule(len(arrays), written[0].dtype, *(numbers[name] for name in self.settings))
             step = prepared(rule, written)
-            step(step.table([[numbers[name] for name in self.changing]])[0])
+            take = getattr(step, "together", step) if written is arrays else step  # other libraries' threads may wait
+            take(step.table([[numbers[name] for name in self.changing]])[0])
             return (theta, *slots) if slots else theta
 
         return updated

@@ -19,9 +19,11 @@ import pytest
 
 import nnarray as nn
 from nnarray import kernels
+from nnarray.kernels import threads
 from nnarray.kernels.compilation import loops_allowed
 from nnarray.kernels.numpy import updates
 from nnarray.kernels.rules import Rule, Update, rows_of, rule_of
+from tests.packages import package
 from tests.processes import run_python
 from tests.tolerances import close
 
@@ -249,3 +251,22 @@ def test_what_equals_another_optimizer_may_compute_something_else() -> None:
     assert slow == fast
     for layers, prepared in steps_of_two_engines(slow, fast):
         np.testing.assert_allclose(prepared, layers, rtol=1e-12)
+
+
+def test_threads_that_share_an_update_compute_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> None:
+    package("numba")
+
+    def updated(count: int) -> Any:
+        threads._team.cache_clear()
+        monkeypatch.setattr(threads, "_threads", lambda: count)
+        rng = np.random.default_rng(0)
+        arrays = [rng.random(300_007).astype(np.float32) for _ in range(4)]
+        numbers = {"rate": 0.1, "correction1": 0.9, "correction2": 0.8}
+        settings = {"beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8}
+        kernels.adam_update(*arrays, **numbers, **settings)
+        return arrays[0], *arrays[2:]
+
+    alone = updated(1)
+    for count in (2, 3):
+        assert all(np.array_equal(a, b) for a, b in zip(updated(count), alone, strict=True))
+    threads._team.cache_clear()
