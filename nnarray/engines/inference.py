@@ -27,7 +27,9 @@ def prepared(wiring: Wiring, theta: Array, state: Array, shape: Shape, engine: s
     if owner is None or not owner.is_host or theta.dtype.itemsize < 4:
         return None
     every = list(_every(wiring.network))
-    if wiring.network.takes not in (None, REAL) or any(each.masking == "use" and not is_ours(each) for each in every):
+    takes_all = own(wiring.network, "lowers_all_inputs")
+    has_masks = any(each.masking == "use" and not is_ours(each) for each in every)
+    if has_masks or not (takes_all or wiring.network.takes in (None, REAL)):
         return None  # there may be masks, which stages do not support
     has_images = any(each.family == "convolution" or getattr(each, "has_images", False) for each in every)
     if has_images:

@@ -26,10 +26,13 @@ def shared(work: Work, count: int, least: int) -> None:
     Threads that already work for another caller are not waited for.
     """
     parts = max(min(_threads(), count // max(least, 1)), 1)
+    if parts == 1:
+        work(0, count)
+        return
     team: list[_Helper] = []
     errors: list[BaseException | None] = []
     try:
-        for helper in _team(os.getpid(), numba_pieces()) if parts > 1 else ():
+        for helper in _team(os.getpid(), numba_pieces()):
             if len(team) < parts - 1 and helper.free.acquire(blocking=False):
                 team.append(helper)
         first, *others = itertools.pairwise(part * count // (len(team) + 1) for part in range(len(team) + 2))

@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from nnarray import kernels
-from nnarray.backends import library_of, namespace
+from nnarray.backends import is_traced, library_of, namespace
 from nnarray.kernels.functions import FUNCTIONS
+from nnarray.kernels.laid_out import affine_of
 from nnarray.onnx.operators import TABLE
 from nnarray.onnx.operators.activations import softmax
 from nnarray.onnx.operators.common import is_float
@@ -24,8 +25,14 @@ HIDDEN = -1e30
 """Numbers below hide a key from a query: added to a score, they leave nothing of it."""
 ALL = "all"
 SAME = 1e-6
-Notes = dict[Any, Any]
-"""What steps of one run leave for later ones."""
+
+
+class Notes(NamedTuple):
+    """What steps leave for later ones."""
+
+    of_run: dict[Any, Any]
+    kept: dict[Any, Any]
+    """Also for later runs: it follows from constants."""
 
 
 class Fused(NamedTuple):
@@ -68,10 +75,10 @@ class Product(NamedTuple):
 
 
 def fused(
-    steps: Sequence[Step], constants: Mapping[int, Any], results: Iterable[int]
+    steps: Sequence[Step], constants: Mapping[int, Any], settled: Iterable[int], results: Iterable[int]
 ) -> list[tuple[int, Step | Fused]]:
-    """The steps with their numbers, and those that fit a pattern as one."""
-    graph = _Graph(steps, constants, results)
+    """The steps with their numbers, and those that fit a pattern as one; `settled` follows from constants alone."""
+    graph = _Graph(steps, constants, {*constants, *settled}, {*results})
     at: dict[int, Fused] = {}
     taken: set[int] = set()
     for pattern in (_attention, _gelu, _normalisation, _affine):
@@ -87,8 +94,10 @@ def fused(
 class _Graph:
     """The steps, by the slots that they read and define."""
 
-    def __init__(self, steps: Sequence[Step], constants: Mapping[int, Any], results: Iterable[int]) -> None:
-        self.steps, self.constants, self.results = steps, constants, {*results}
+    def __init__(
+        self, steps: Sequence[Step], constants: Mapping[int, Any], settled: set[int], results: set[int]
+    ) -> None:
+        self.steps, self.constants, self.settled, self.results = steps, constants, settled, results
         self.maker = {slot: i for i, step in enumerate(steps) for slot in step.outputs}
         self.readers: dict[int, set[int]] = {}
         for i, step in enumerate(steps):
@@ -266,15 +275,29 @@ def _affine(graph: _Graph, step: Step) -> Found | None:
         times = graph.made(product, "MatMul")
         if times:
             parts = {graph.maker[step.outputs[0]], graph.maker[product]}
-            return Found(parts, (*times.inputs, bias), _computed_affine)
+            slots = (*times.inputs, bias)
+            return Found(parts, slots, _computed_affine(slots[1:] if graph.settled.issuperset(slots[1:]) else None))
     return None
 
 
-def _computed_affine(_: Notes, x: Any, weight: Any, bias: Any) -> Any:
+def _computed_affine(constants: tuple[int, ...] | None) -> Callable[..., Any]:
+    def function(notes: Notes, x: Any, weight: Any, bias: Any) -> Any:
+        if constants is None or is_traced(x):
+            return kernels.affine(x, weight, bias) if _fit_rows(x, weight, bias) else None
+        kept = notes.kept.get(constants)
+        if kept is None:
+            if not _fit_rows(x, weight, bias):
+                return None
+            kept = notes.kept[constants] = affine_of(weight, bias)
+        return kept(x) if x.ndim > 1 and x.dtype == weight.dtype and x.shape[-1] == weight.shape[0] else None
+
+    return function
+
+
+def _fit_rows(x: Any, weight: Any, bias: Any) -> bool:
+    """Whether these are rows, a matrix, and a vector, of real numbers."""
     alike = x.dtype == weight.dtype == bias.dtype and is_float(x)
-    if not alike or x.ndim < 2 or weight.ndim != 2 or tuple(bias.shape) != tuple(weight.shape[1:]):
-        return None
-    return kernels.affine(x, weight, bias)
+    return alike and x.ndim > 1 and weight.ndim == 2 and tuple(bias.shape) == tuple(weight.shape[1:])
 
 
 # --- Attention ---------------------------------------------------------------------------------------------------
@@ -332,9 +355,9 @@ def _computed_attention(number: float, mask_slot: int | None, *, is_guarded: boo
             return None
         seen: Any = None
         if mask is not None:
-            if mask_slot not in notes:  # all layers have the same mask
-                notes[mask_slot] = _seen(mask, q.shape, keys.shape[3], is_guarded=is_guarded)
-            seen = notes[mask_slot]
+            if mask_slot not in notes.of_run:  # all layers have the same mask
+                notes.of_run[mask_slot] = _seen(mask, q.shape, keys.shape[3], is_guarded=is_guarded)
+            seen = notes.of_run[mask_slot]
             if seen is None or (seen is not ALL and not _is_finite(keys)):  # nan is not hidden by a number
                 return None
         factor = number * math.sqrt(q.shape[3])

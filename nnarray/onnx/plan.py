@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from nnarray.backends import host_backend, is_traced
 from nnarray.layers.tensors import Tensor
-from nnarray.onnx.fusion import Fused, fused
+from nnarray.onnx.fusion import Fused, Notes, fused
 from nnarray.onnx.graph import Graph, Node, names_read
 from nnarray.onnx.operators import operator_for
 from nnarray.onnx.operators.common import ENLARGED, GROWTH, MOST, Call, DependsOnValues, Place, read, room
@@ -40,6 +40,8 @@ class Memory:
     """All values that follow from constants alone, by their slots ..."""
     fixed: OrderedDict[Any, list[Any]] = field(default_factory=OrderedDict[Any, list[Any]])
     """... and those that follow from shapes, too."""
+    kept: dict[Any, Any] = field(default_factory=dict[Any, Any])
+    """What fused steps keep of constants."""
     bodies: dict[tuple[int, str], Memory] = field(default_factory=dict[tuple[int, str], "Memory"])
 
     def of_body(self, step: int, name: str) -> Memory:
@@ -77,7 +79,7 @@ class Plan:
         self.is_fixed = any(step.level == FIXED for step in self.steps)
         plain = self._freeing(list(enumerate(self.steps)))
         self.steps = [step for _, step in plain]
-        self.fused = self._freeing(fused(self.steps, self.constants, self.results))
+        self.fused = self._freeing(fused(self.steps, self.constants, self.settled_slots, self.results))
         self.blank = [self.constants.get(slot) for slot in range(len(self.kinds))]
         runs = {False: plain, True: self.fused}
         self._later = {key: [each for each in run if each[1].level != FIXED] for key, run in runs.items()}
@@ -157,7 +159,7 @@ class Plan:
         values = list(known or memory.settled or self.blank)
         for name, value in given.items():
             values[self.slots[name]] = value
-        notes: dict[Any, Any] = {}
+        notes = Notes({}, memory.kept)
         runs = self._later if known else self._first if memory.settled else self._every
         for i, step in runs[not (place.is_recording or place.is_loading)]:
             if isinstance(step, Fused):
@@ -170,10 +172,10 @@ class Plan:
             self.remember(memory, shapes, values)
         return [self._on_device(slot, values, place, memory) for slot in self.results]
 
-    def _run_fused(self, step: Fused, values: list[Any], place: Place, memory: Memory, notes: dict[Any, Any]) -> None:
+    def _run_fused(self, step: Fused, values: list[Any], place: Place, memory: Memory, notes: Notes) -> None:
         """Compute some steps at once, or one by one if they do not fit, or fail: then the error names the operator."""
         try:
-            found = step.function(notes, *(self._on_device(slot, values, place, memory) for slot in step.inputs))
+            found = step.function(notes, *[self._on_device(slot, values, place, memory) for slot in step.inputs])
         except FAULTS:
             found = None
         if found is None:
@@ -212,7 +214,7 @@ class Plan:
             for position, slot in enumerate(step.inputs):
                 if slot < 0:
                     arguments.append(None)
-                elif on_host:
+                elif on_host or (self.kinds[slot].level == DEVICE and position not in operator.reads):
                     arguments.append(values[slot])
                 elif position in operator.reads:
                     value = values[slot]

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from nnarray.kernels.numba.functions import piece
-from nnarray.kernels.numba.memory import empty
+from nnarray.kernels.numba.memory import empty, flat
 from nnarray.kernels.numba.rows import packed
 from nnarray.kernels.numba.vectors import LANES, PANEL, ROWS, added_product, compiled, one_moved, product
 from nnarray.kernels.threads import shared
@@ -20,6 +20,7 @@ INNER = 512  # products that are summed before the next block: a panel of the we
 TOGETHER = 96  # rows that stay in the cache for all panels
 EXAMPLES = 256  # rows of which a gradient is summed at once
 FEW, MOST = 96, 2**18  # rows below which, and weights above which NumPy's products are faster
+MANY = 2**14  # weights that are worth a copy in another order
 LARGE = 1_500_000  # multiply-adds of a thread's part at least: some 30 us
 ENDLESS = np.float32(-np.inf)
 
@@ -35,8 +36,8 @@ def _pack(weight: Any, sizes: Any, down: int, across: int, panels: Any) -> None:
 
 
 @compiled
-def _times(x: Any, panels: Any, bias: Any, sizes: Any, rows: Any, y: Any) -> None:
-    """Some rows of y <- x w + b; the last columns by way of memory that has room for a whole panel."""
+def _times(x: Any, panels: Any, bias: Any, sizes: Any, rows: Any, span: Any, y: Any) -> None:
+    """Some rows and columns of y <- x w + b; the last columns by way of memory that has room for a whole panel."""
     inner, columns = sizes
     filled, spare = -(-columns // PANEL) * PANEL, np.empty(ROWS * PANEL, np.float32)
     for start in range(0, inner, INNER):
@@ -44,7 +45,7 @@ def _times(x: Any, panels: Any, bias: Any, sizes: Any, rows: Any, y: Any) -> Non
         for first in range(rows[0], rows[1], TOGETHER):
             last = min(first + TOGETHER, rows[1])
             parts = -(-(last - first) // ROWS)
-            for panel in range(0, columns, PANEL):
+            for panel in range(span[0], span[1], PANEL):
                 weights, width = start * filled + panel * count, min(PANEL, columns - panel)
                 for part in range(parts):
                     begin = first + part * (last - first) // parts
@@ -118,22 +119,71 @@ def takes(x: Any, weight: Any) -> bool:
     return usual and lies and pays
 
 
-def affine(x: Any, weight: Any, bias: Any) -> Any:
-    """x w + b, for x of any number of axes."""
-    inner, columns = sizes = weight.shape
-    rows, filled = x.size // inner, -(-columns // PANEL) * PANEL
-    panels, biases, y = empty((inner * filled,)), np.zeros(filled, np.float32), empty((rows, columns))
+def _laid_out(weight: Any, bias: Any) -> tuple[Any, Any]:
+    """The weights in panels, and the bias filled up to whole panels."""
+    inner, columns = weight.shape
+    filled = -(-columns // PANEL) * PANEL
+    panels, biases = empty((inner * filled,)), np.zeros(filled, np.float32)
     if bias is not None:
         biases[:columns] = bias
     lies = (columns, 1) if weight.flags.c_contiguous else (1, inner)
-    _pack((weight if weight.flags.c_contiguous else weight.T).reshape(-1), sizes, *lies, panels)
+    _pack(flat(weight if weight.flags.c_contiguous else weight.T), weight.shape, *lies, panels)
+    return panels, biases
+
+
+def affine(x: Any, weight: Any, bias: Any) -> Any:
+    """x w + b, for x of any number of axes."""
+    return _by_rows(x, weight.shape, *_laid_out(weight, bias))
+
+
+def _by_rows(x: Any, sizes: tuple[int, int], panels: Any, biases: Any) -> Any:
+    """x w + b; threads share the rows."""
+    inner, columns = sizes
+    rows = x.size // inner
+    y = empty((rows, columns))
     entries, out = x.reshape(-1), y.reshape(-1)
     shared(
-        lambda start, stop: _times(entries, panels, biases, sizes, (start, stop), out),
+        lambda start, stop: _times(entries, panels, biases, sizes, (start, stop), (0, columns), out),
         rows,
         LARGE // (inner * columns) + 1,
     )
     return y.reshape(*x.shape[:-1], columns)
+
+
+class Kept:
+    """x w + b for some rows, with weights that are laid out once: NumPy's product would do that for each x."""
+
+    least, most = 2, FEW  # rows for which it pays
+
+    def __init__(self, weight: Any, bias: Any) -> None:
+        self.sizes = weight.shape
+        self.panels, self.biases = _laid_out(weight, bias)
+
+    def takes(self, x: Any) -> bool:
+        """Whether these are as many rows, which lie one after the other."""
+        rows = x.size // self.sizes[0]
+        return self.least <= rows < self.most and x.dtype == np.float32 and x.flags.carray and x.size > 0
+
+    def __call__(self, x: Any) -> Any:
+        """x w + b; threads share the panels, each of which is read once."""
+        inner, columns = self.sizes
+        rows, width = x.size // inner, -(-columns // PANEL)
+        y = empty((rows, columns))
+        entries, out = x.reshape(-1), y.reshape(-1)
+
+        def some(start: int, stop: int) -> None:
+            span = start * PANEL, min(stop * PANEL, columns)
+            _times(entries, self.panels, self.biases, self.sizes, (0, rows), span, out)
+
+        shared(some, width, LARGE // (rows * inner * PANEL) + 1)
+        return y.reshape(*x.shape[:-1], columns)
+
+
+def lays_out(weight: Any) -> bool:
+    """Whether these are many weights in float32, as they lie in memory or transposed."""
+    usual = weight.dtype == np.float32 and weight.ndim == 2 and weight.flags.aligned
+    lies = usual and (weight.flags.c_contiguous or weight.flags.f_contiguous)
+    return lies and min(weight.shape) >= PANEL and weight.size >= MANY
 
 
 def gradients(dy: Any, x: Any) -> tuple[Any, Any]:
