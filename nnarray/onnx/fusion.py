@@ -17,7 +17,7 @@ from nnarray.kernels.laid_out import affine_of
 from nnarray.onnx.operators import TABLE
 from nnarray.onnx.operators.activations import softmax
 from nnarray.onnx.operators.common import is_float
-from nnarray.onnx.steps import DEVICE, Step
+from nnarray.onnx.steps import DEVICE, FIXED, Step
 
 OWN = {name: {each.function for each in versions} for (domain, name), versions in TABLE.items() if not domain}
 """The functions of operators: one that a user has registered for a known name is never part of something else."""
@@ -44,7 +44,10 @@ class Fused(NamedTuple):
     output: int
     function: Callable[..., Any]
     """The output, from notes and the arrays; None if they do not fit."""
+    reads: frozenset[int] = frozenset()
+    """The positions of inputs that stay on the host."""
     frees: tuple[int, ...] = ()
+    is_direct: bool = False
     level: int = DEVICE
 
     @property
@@ -64,6 +67,7 @@ class Found(NamedTuple):
     parts: set[int]
     inputs: tuple[int, ...]
     function: Callable[..., Any]
+    reads: frozenset[int] = frozenset()
 
 
 class Product(NamedTuple):
@@ -81,12 +85,12 @@ def fused(
     graph = _Graph(steps, constants, {*constants, *settled}, {*results})
     at: dict[int, Fused] = {}
     taken: set[int] = set()
-    for pattern in (_attention, _gelu, _normalisation, _affine):
-        for i, step in enumerate(steps):
+    for pattern in (_attention, _gelu, _normalisation, _affine, _moved):
+        for i, step in reversed([*enumerate(steps)]):  # the last step of a row is that of the longest pattern
             found = pattern(graph, step) if step.level == DEVICE and i not in taken else None
             if found is not None and graph.is_closed(found.parts, i) and not found.parts & taken:
                 parts = tuple((each, steps[each]) for each in sorted(found.parts))
-                at[i] = Fused(parts, found.inputs, step.outputs[0], found.function)
+                at[i] = Fused(parts, found.inputs, step.outputs[0], found.function, found.reads)
                 taken |= found.parts
     return [(i, at.get(i, step)) for i, step in enumerate(steps) if i in at or i not in taken]
 
@@ -98,6 +102,7 @@ class _Graph:
         self, steps: Sequence[Step], constants: Mapping[int, Any], settled: set[int], results: set[int]
     ) -> None:
         self.steps, self.constants, self.settled, self.results = steps, constants, settled, results
+        self.fixed = {*constants} | {slot for step in steps if step.level == FIXED for slot in step.outputs}
         self.maker = {slot: i for i, step in enumerate(steps) for slot in step.outputs}
         self.readers: dict[int, set[int]] = {}
         for i, step in enumerate(steps):
@@ -298,6 +303,31 @@ def _fit_rows(x: Any, weight: Any, bias: Any) -> bool:
     """Whether these are rows, a matrix, and a vector, of real numbers."""
     alike = x.dtype == weight.dtype == bias.dtype and is_float(x)
     return alike and x.ndim > 1 and weight.ndim == 2 and tuple(bias.shape) == tuple(weight.shape[1:])
+
+
+# --- Other orders of axes ----------------------------------------------------------------------------------------
+
+
+def _moved(graph: _Graph, step: Step) -> Found | None:
+    """Reshape and Transpose in a row, whose shapes are known from those of the inputs."""
+    row: list[Step] = []
+    slot, shapes = step.outputs[0], list[int]()
+    while (each := graph.made(slot, "Reshape", "Transpose")) and (not row or len(graph.readers[slot]) == 1):
+        row.insert(0, each)
+        shapes[:0] = each.inputs[1:]
+        slot = each.inputs[0]
+    if len(row) < 2 or not graph.fixed.issuperset(shapes):
+        return None
+    parts, functions = {graph.maker[each.outputs[0]] for each in row}, [(e.operator.function, e.settings) for e in row]
+    counts = [len(each.inputs) - 1 for each in row]
+
+    def function(_: Notes, x: Any, *shapes: Any) -> Any:
+        rest = iter(shapes)
+        for (move, settings), count in zip(functions, counts, strict=True):
+            x = move(x, next(rest), **settings) if count else move(x, **settings)
+        return x
+
+    return Found(parts, (slot, *shapes), function, frozenset(range(1, 1 + len(shapes))))
 
 
 # --- Attention ---------------------------------------------------------------------------------------------------

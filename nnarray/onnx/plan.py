@@ -146,7 +146,10 @@ class Plan:
         for slot, at in last.items():
             if slot not in kept:
                 frees.setdefault(at, []).append(slot)
-        return [(i, step._replace(frees=tuple(frees.get(at, ())))) for at, (i, step) in enumerate(steps)]
+        return [
+            (i, step._replace(frees=tuple(frees.get(at, ())), is_direct=self._is_direct(step)))
+            for at, (i, step) in enumerate(steps)
+        ]
 
     # --- Running -------------------------------------------------------------------------------------------------
 
@@ -175,7 +178,7 @@ class Plan:
     def _run_fused(self, step: Fused, values: list[Any], place: Place, memory: Memory, notes: Notes) -> None:
         """Compute some steps at once, or one by one if they do not fit, or fail: then the error names the operator."""
         try:
-            found = step.function(notes, *[self._on_device(slot, values, place, memory) for slot in step.inputs])
+            found = step.function(notes, *self._arguments(step, step.reads, values, place, memory))
         except FAULTS:
             found = None
         if found is None:
@@ -209,18 +212,8 @@ class Plan:
             If it fails; the message names the operator.
         """
         operator, on_host = step.operator, step.level != DEVICE
-        arguments: list[Any] = []
         try:
-            for position, slot in enumerate(step.inputs):
-                if slot < 0:
-                    arguments.append(None)
-                elif on_host or (self.kinds[slot].level == DEVICE and position not in operator.reads):
-                    arguments.append(values[slot])
-                elif position in operator.reads:
-                    value = values[slot]
-                    arguments.append(read(value) if self.kinds[slot].level == DEVICE and value is not None else value)
-                else:
-                    arguments.append(self._on_device(slot, values, place, memory))
+            arguments = self._arguments(step, operator.reads, values, place, memory)
             settings = step.settings
             if step.bodies:
                 settings = settings | {
@@ -243,6 +236,29 @@ class Plan:
         for slot, value in zip(step.outputs, found, strict=False):
             if slot >= 0:
                 values[slot] = _as_array(value) if on_host else value
+
+    def _arguments(
+        self, step: Step | Fused, reads: frozenset[int], values: list[Any], place: Place, memory: Memory
+    ) -> list[Any]:
+        """The values of the inputs, where the step computes."""
+        if step.is_direct:
+            return [values[slot] for slot in step.inputs]
+        arguments: list[Any] = []
+        for position, slot in enumerate(step.inputs):
+            value = values[slot] if slot >= 0 else None
+            if value is not None and position in reads and self.kinds[slot].level == DEVICE:
+                value = read(value)
+            elif value is not None and position not in reads and step.level == DEVICE:
+                value = self._on_device(slot, values, place, memory)
+            arguments.append(value)
+        return arguments
+
+    def _is_direct(self, step: Step | Fused) -> bool:
+        """Whether the step takes all its inputs from where they are."""
+        reads = step.operator.reads if isinstance(step, Step) else step.reads
+        levels = [self.kinds[slot].level == DEVICE for slot in step.inputs if slot >= 0]
+        is_there = all(is_device != (i in reads) for i, is_device in enumerate(levels))
+        return len(levels) == len(step.inputs) and (step.level != DEVICE or is_there)
 
     def _on_device(self, slot: int, values: list[Any], place: Place, memory: Memory) -> Any:
         """The value of a slot where the graph computes."""
