@@ -25,7 +25,7 @@ def prepared(wiring: Wiring, theta: Array, state: Array, shape: Shape, engine: s
     owner = library_of(theta)
     if owner is None or not owner.is_host or theta.dtype.itemsize < 4:
         return None
-    if may_mask(wiring.network):
+    if may_mask(wiring.network) and not own(wiring.network, "lowers_all_inputs"):
         return None  # stages do not support masks
     layers = list(every(wiring.network))
     has_images = any(each.family == "convolution" or getattr(each, "has_images", False) for each in layers)

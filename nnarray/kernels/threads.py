@@ -29,11 +29,14 @@ def shared(work: Work, count: int, least: int) -> None:
 
 def together(work: Work, most: int) -> None:
     """work(rank, size) at the same time in each of `size` threads, at most `most`, of which this one is the first."""
-    parts = min(_threads(), most)
+    parts = max(min(_threads(), most), 1)
+    if parts == 1:
+        work(0, 1)
+        return
     team: list[_Helper] = []
     errors: list[BaseException | None] = []
     try:
-        for helper in _team(os.getpid(), numba_pieces()) if parts > 1 else ():
+        for helper in _team(os.getpid(), numba_pieces()):
             if len(team) < parts - 1 and helper.free.acquire(blocking=False):
                 team.append(helper)
         size = len(team) + 1

@@ -11,12 +11,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from nnarray import kernels
-from nnarray.backends import library_of, namespace
+from nnarray.backends import is_traced, library_of, namespace
 from nnarray.kernels.functions import FUNCTIONS
+from nnarray.kernels.laid_out import affine_of
 from nnarray.onnx.operators import TABLE
 from nnarray.onnx.operators.activations import softmax
 from nnarray.onnx.operators.common import is_float
-from nnarray.onnx.steps import DEVICE, Step
+from nnarray.onnx.steps import DEVICE, FIXED, Step
 
 OWN = {name: {each.function for each in versions} for (domain, name), versions in TABLE.items() if not domain}
 """The functions of operators: one that a user has registered for a known name is never part of something else."""
@@ -24,8 +25,14 @@ HIDDEN = -1e30
 """Numbers below hide a key from a query: added to a score, they leave nothing of it."""
 ALL = "all"
 SAME = 1e-6
-Notes = dict[Any, Any]
-"""What steps of one run leave for later ones."""
+
+
+class Notes(NamedTuple):
+    """What steps leave for later ones."""
+
+    of_run: dict[Any, Any]
+    kept: dict[Any, Any]
+    """Also for later runs: it follows from constants."""
 
 
 class Fused(NamedTuple):
@@ -37,7 +44,10 @@ class Fused(NamedTuple):
     output: int
     function: Callable[..., Any]
     """The output, from notes and the arrays; None if they do not fit."""
+    reads: frozenset[int] = frozenset()
+    """The positions of inputs that stay on the host."""
     frees: tuple[int, ...] = ()
+    is_direct: bool = False
     level: int = DEVICE
 
     @property
@@ -57,6 +67,7 @@ class Found(NamedTuple):
     parts: set[int]
     inputs: tuple[int, ...]
     function: Callable[..., Any]
+    reads: frozenset[int] = frozenset()
 
 
 class Product(NamedTuple):
@@ -68,18 +79,18 @@ class Product(NamedTuple):
 
 
 def fused(
-    steps: Sequence[Step], constants: Mapping[int, Any], results: Iterable[int]
+    steps: Sequence[Step], constants: Mapping[int, Any], settled: Iterable[int], results: Iterable[int]
 ) -> list[tuple[int, Step | Fused]]:
-    """The steps with their numbers, and those that fit a pattern as one."""
-    graph = _Graph(steps, constants, results)
+    """The steps with their numbers, and those that fit a pattern as one; `settled` follows from constants alone."""
+    graph = _Graph(steps, constants, {*constants, *settled}, {*results})
     at: dict[int, Fused] = {}
     taken: set[int] = set()
-    for pattern in (_attention, _gelu, _normalisation, _affine):
-        for i, step in enumerate(steps):
+    for pattern in (_attention, _gelu, _normalisation, _affine, _moved):
+        for i, step in reversed([*enumerate(steps)]):  # the last step of a row is that of the longest pattern
             found = pattern(graph, step) if step.level == DEVICE and i not in taken else None
             if found is not None and graph.is_closed(found.parts, i) and not found.parts & taken:
                 parts = tuple((each, steps[each]) for each in sorted(found.parts))
-                at[i] = Fused(parts, found.inputs, step.outputs[0], found.function)
+                at[i] = Fused(parts, found.inputs, step.outputs[0], found.function, found.reads)
                 taken |= found.parts
     return [(i, at.get(i, step)) for i, step in enumerate(steps) if i in at or i not in taken]
 
@@ -87,8 +98,11 @@ def fused(
 class _Graph:
     """The steps, by the slots that they read and define."""
 
-    def __init__(self, steps: Sequence[Step], constants: Mapping[int, Any], results: Iterable[int]) -> None:
-        self.steps, self.constants, self.results = steps, constants, {*results}
+    def __init__(
+        self, steps: Sequence[Step], constants: Mapping[int, Any], settled: set[int], results: set[int]
+    ) -> None:
+        self.steps, self.constants, self.settled, self.results = steps, constants, settled, results
+        self.fixed = {*constants} | {slot for step in steps if step.level == FIXED for slot in step.outputs}
         self.maker = {slot: i for i, step in enumerate(steps) for slot in step.outputs}
         self.readers: dict[int, set[int]] = {}
         for i, step in enumerate(steps):
@@ -266,15 +280,54 @@ def _affine(graph: _Graph, step: Step) -> Found | None:
         times = graph.made(product, "MatMul")
         if times:
             parts = {graph.maker[step.outputs[0]], graph.maker[product]}
-            return Found(parts, (*times.inputs, bias), _computed_affine)
+            slots = (*times.inputs, bias)
+            return Found(parts, slots, _computed_affine(slots[1:] if graph.settled.issuperset(slots[1:]) else None))
     return None
 
 
-def _computed_affine(_: Notes, x: Any, weight: Any, bias: Any) -> Any:
+def _computed_affine(constants: tuple[int, ...] | None) -> Callable[..., Any]:
+    def function(notes: Notes, x: Any, weight: Any, bias: Any) -> Any:
+        if constants is None or is_traced(x):
+            return kernels.affine(x, weight, bias) if _fit_rows(x, weight, bias) else None
+        kept = notes.kept.get(constants)
+        if kept is None:
+            if not _fit_rows(x, weight, bias):
+                return None
+            kept = notes.kept[constants] = affine_of(weight, bias)
+        return kept(x) if x.ndim > 1 and x.dtype == weight.dtype and x.shape[-1] == weight.shape[0] else None
+
+    return function
+
+
+def _fit_rows(x: Any, weight: Any, bias: Any) -> bool:
+    """Whether these are rows, a matrix, and a vector, of real numbers."""
     alike = x.dtype == weight.dtype == bias.dtype and is_float(x)
-    if not alike or x.ndim < 2 or weight.ndim != 2 or tuple(bias.shape) != tuple(weight.shape[1:]):
+    return alike and x.ndim > 1 and weight.ndim == 2 and tuple(bias.shape) == tuple(weight.shape[1:])
+
+
+# --- Other orders of axes ----------------------------------------------------------------------------------------
+
+
+def _moved(graph: _Graph, step: Step) -> Found | None:
+    """Reshape and Transpose in a row, whose shapes are known from those of the inputs."""
+    row: list[Step] = []
+    slot, shapes = step.outputs[0], list[int]()
+    while (each := graph.made(slot, "Reshape", "Transpose")) and (not row or len(graph.readers[slot]) == 1):
+        row.insert(0, each)
+        shapes[:0] = each.inputs[1:]
+        slot = each.inputs[0]
+    if len(row) < 2 or not graph.fixed.issuperset(shapes):
         return None
-    return kernels.affine(x, weight, bias)
+    parts, functions = {graph.maker[each.outputs[0]] for each in row}, [(e.operator.function, e.settings) for e in row]
+    counts = [len(each.inputs) - 1 for each in row]
+
+    def function(_: Notes, x: Any, *shapes: Any) -> Any:
+        rest = iter(shapes)
+        for (move, settings), count in zip(functions, counts, strict=True):
+            x = move(x, next(rest), **settings) if count else move(x, **settings)
+        return x
+
+    return Found(parts, (slot, *shapes), function, frozenset(range(1, 1 + len(shapes))))
 
 
 # --- Attention ---------------------------------------------------------------------------------------------------
@@ -332,9 +385,9 @@ def _computed_attention(number: float, mask_slot: int | None, *, is_guarded: boo
             return None
         seen: Any = None
         if mask is not None:
-            if mask_slot not in notes:  # all layers have the same mask
-                notes[mask_slot] = _seen(mask, q.shape, keys.shape[3], is_guarded=is_guarded)
-            seen = notes[mask_slot]
+            if mask_slot not in notes.of_run:  # all layers have the same mask
+                notes.of_run[mask_slot] = _seen(mask, q.shape, keys.shape[3], is_guarded=is_guarded)
+            seen = notes.of_run[mask_slot]
             if seen is None or (seen is not ALL and not _is_finite(keys)):  # nan is not hidden by a number
                 return None
         factor = number * math.sqrt(q.shape[3])

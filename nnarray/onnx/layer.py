@@ -11,6 +11,8 @@ from nnarray.backends import backend_of, dtype_name, host_backend, namespace
 from nnarray.layers.base import Context, Layer, Out, Param, settle
 from nnarray.layers.kinds import BOOLEAN, REAL, Kind, Takes, arrays_in
 from nnarray.layers.recorded import RecordedPullback
+from nnarray.layers.tensors import Tensor
+from nnarray.onnx.fusion import Fused
 from nnarray.onnx.graph import FLOATS, Graph, Value, rebuilt
 from nnarray.onnx.lowering import Lowered
 from nnarray.onnx.operators.common import FEW, MOST, DependsOnValues, Place, nearest, room
@@ -52,6 +54,8 @@ class OnnxGraph(Layer):
 
     family = "graph"
     drawn_as = "graph"
+    lowers_all_inputs = True
+    """Whether `lower` also takes several inputs, and integers."""
 
     graph: Graph = field(hash=False)
     versions: Mapping[str, int] = field(hash=False, repr=False)
@@ -174,11 +178,23 @@ class OnnxGraph(Layer):
 
     def lower(self, engine: Any, params: Tree, shape: Shape) -> Any:
         """The layer prepared for inference by an engine."""
-        (value,) = self.graph.inputs
-        if not self.weights:
-            return engine.any_layer(lambda x: self._computed({}, x, None))
-        lowered = Lowered(self.plan, flattened(params, self.paths), engine, self.main)
+        value, *others = self.graph.inputs
+        weights = flattened(params, self.paths)
+        is_fused = any(isinstance(each, Fused) for _, each in self.plan.fused)
+        if others or not weights or (is_fused and not self.has_images):
+            fixed = self._fixed(weights)
+            return engine.any_layer(lambda x: self._whole(lambda: fixed(x), x))
+        lowered = Lowered(self.plan, weights, engine, self.main)
         return engine.any_layer(lambda x: self._whole(lambda: lowered({value.name: x}), x))
+
+    def _fixed(self, weights: Mapping[str, Any]) -> Callable[[Any], Any]:
+        """The graph as a function of its inputs, for one value of the parameters: they are constants."""
+        if any(dtype_name(each.dtype) != self.main for each in weights.values()):
+            return lambda x: self._computed(nested(weights, self.paths), x, None)
+        constants = {**self.graph.constants, **{name: Tensor(each) for name, each in weights.items()}}
+        inputs = dict.fromkeys((value.name for value in self.graph.inputs), Known(DEVICE))
+        fixed, memory = Plan(self.graph._replace(constants=constants), self.versions, inputs), Memory()
+        return lambda x: self._run(fixed, {}, x, None, memory=memory)
 
     def forward(self, params: Tree, x: Any, ctx: Context) -> Out:
         """The output of the graph."""
@@ -223,7 +239,18 @@ class OnnxGraph(Layer):
         return y
 
     def _computed(self, params: Tree, x: Any, key: Key | None, *, most: int = MOST) -> Any:
-        weights = flattened(params, self.paths)
+        return self._run(self.plan, flattened(params, self.paths), x, key, most=most)
+
+    def _run(
+        self,
+        prepared: Plan,
+        weights: Mapping[str, Any],
+        x: Any,
+        key: Key | None,
+        *,
+        most: int = MOST,
+        memory: Memory | None = None,
+    ) -> Any:
         inputs = x if isinstance(x, Mapping) else {value.name: x for value in self.graph.inputs}
         every = [*weights.values(), *inputs.values()]
         is_recording = any(isinstance(each, Traced) for each in every)
@@ -231,10 +258,11 @@ class OnnxGraph(Layer):
         be = backend_of(stripped(every[0]))
         dtype = self.main if real is None else dtype_name(real.dtype)
         place = Place(be, self.main, dtype, key, is_recording, most)
-        memory = self.memories.setdefault((be.library.name, str(be.device), dtype), Memory())
-        given = weights | {value.name: _entered(value, inputs[value.name], place) for value in self.graph.inputs}
+        if memory is None:
+            memory = self.memories.setdefault((be.library.name, str(be.device), dtype), Memory())
+        given = {**weights, **{value.name: _entered(value, inputs[value.name], place) for value in self.graph.inputs}}
         shapes = tuple(tuple(inputs[value.name].shape) for value in self.graph.inputs)
-        return self.plan.run(place, given, memory, shapes)[0]
+        return prepared.run(place, given, memory, shapes)[0]
 
 
 def _has_batch(y: Any, given: Mapping[str, Any]) -> bool:

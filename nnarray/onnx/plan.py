@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from nnarray.backends import host_backend, is_traced
 from nnarray.layers.tensors import Tensor
-from nnarray.onnx.fusion import Fused, fused
+from nnarray.onnx.fusion import Fused, Notes, fused
 from nnarray.onnx.graph import Graph, Node, names_read
 from nnarray.onnx.operators import operator_for
 from nnarray.onnx.operators.common import ENLARGED, GROWTH, MOST, Call, DependsOnValues, Place, read, room
@@ -40,6 +40,8 @@ class Memory:
     """All values that follow from constants alone, by their slots ..."""
     fixed: OrderedDict[Any, list[Any]] = field(default_factory=OrderedDict[Any, list[Any]])
     """... and those that follow from shapes, too."""
+    kept: dict[Any, Any] = field(default_factory=dict[Any, Any])
+    """What fused steps keep of constants."""
     bodies: dict[tuple[int, str], Memory] = field(default_factory=dict[tuple[int, str], "Memory"])
 
     def of_body(self, step: int, name: str) -> Memory:
@@ -77,7 +79,7 @@ class Plan:
         self.is_fixed = any(step.level == FIXED for step in self.steps)
         plain = self._freeing(list(enumerate(self.steps)))
         self.steps = [step for _, step in plain]
-        self.fused = self._freeing(fused(self.steps, self.constants, self.results))
+        self.fused = self._freeing(fused(self.steps, self.constants, self.settled_slots, self.results))
         self.blank = [self.constants.get(slot) for slot in range(len(self.kinds))]
         runs = {False: plain, True: self.fused}
         self._later = {key: [each for each in run if each[1].level != FIXED] for key, run in runs.items()}
@@ -144,7 +146,10 @@ class Plan:
         for slot, at in last.items():
             if slot not in kept:
                 frees.setdefault(at, []).append(slot)
-        return [(i, step._replace(frees=tuple(frees.get(at, ())))) for at, (i, step) in enumerate(steps)]
+        return [
+            (i, step._replace(frees=tuple(frees.get(at, ())), is_direct=self._is_direct(step)))
+            for at, (i, step) in enumerate(steps)
+        ]
 
     # --- Running -------------------------------------------------------------------------------------------------
 
@@ -157,7 +162,7 @@ class Plan:
         values = list(known or memory.settled or self.blank)
         for name, value in given.items():
             values[self.slots[name]] = value
-        notes: dict[Any, Any] = {}
+        notes = Notes({}, memory.kept)
         runs = self._later if known else self._first if memory.settled else self._every
         for i, step in runs[not (place.is_recording or place.is_loading)]:
             if isinstance(step, Fused):
@@ -170,10 +175,10 @@ class Plan:
             self.remember(memory, shapes, values)
         return [self._on_device(slot, values, place, memory) for slot in self.results]
 
-    def _run_fused(self, step: Fused, values: list[Any], place: Place, memory: Memory, notes: dict[Any, Any]) -> None:
+    def _run_fused(self, step: Fused, values: list[Any], place: Place, memory: Memory, notes: Notes) -> None:
         """Compute some steps at once, or one by one if they do not fit, or fail: then the error names the operator."""
         try:
-            found = step.function(notes, *(self._on_device(slot, values, place, memory) for slot in step.inputs))
+            found = step.function(notes, *self._arguments(step, step.reads, values, place, memory))
         except FAULTS:
             found = None
         if found is None:
@@ -207,18 +212,8 @@ class Plan:
             If it fails; the message names the operator.
         """
         operator, on_host = step.operator, step.level != DEVICE
-        arguments: list[Any] = []
         try:
-            for position, slot in enumerate(step.inputs):
-                if slot < 0:
-                    arguments.append(None)
-                elif on_host:
-                    arguments.append(values[slot])
-                elif position in operator.reads:
-                    value = values[slot]
-                    arguments.append(read(value) if self.kinds[slot].level == DEVICE and value is not None else value)
-                else:
-                    arguments.append(self._on_device(slot, values, place, memory))
+            arguments = self._arguments(step, operator.reads, values, place, memory)
             settings = step.settings
             if step.bodies:
                 settings = settings | {
@@ -240,6 +235,29 @@ class Plan:
         for slot, value in zip(step.outputs, found, strict=False):
             if slot >= 0:
                 values[slot] = _as_array(value) if on_host else value
+
+    def _arguments(
+        self, step: Step | Fused, reads: frozenset[int], values: list[Any], place: Place, memory: Memory
+    ) -> list[Any]:
+        """The values of the inputs, where the step computes."""
+        if step.is_direct:
+            return [values[slot] for slot in step.inputs]
+        arguments: list[Any] = []
+        for position, slot in enumerate(step.inputs):
+            value = values[slot] if slot >= 0 else None
+            if value is not None and position in reads and self.kinds[slot].level == DEVICE:
+                value = read(value)
+            elif value is not None and position not in reads and step.level == DEVICE:
+                value = self._on_device(slot, values, place, memory)
+            arguments.append(value)
+        return arguments
+
+    def _is_direct(self, step: Step | Fused) -> bool:
+        """Whether the step takes all its inputs from where they are."""
+        reads = step.operator.reads if isinstance(step, Step) else step.reads
+        levels = [self.kinds[slot].level == DEVICE for slot in step.inputs if slot >= 0]
+        is_there = all(is_device != (i in reads) for i, is_device in enumerate(levels))
+        return len(levels) == len(step.inputs) and (step.level != DEVICE or is_there)
 
     def _on_device(self, slot: int, values: list[Any], place: Place, memory: Memory) -> Any:
         """The value of a slot where the graph computes."""

@@ -37,7 +37,9 @@ class Step(NamedTuple):
     settings: dict[str, Any]
     bodies: dict[str, Body]
     level: int
-    frees: tuple[int, ...]
+    frees: tuple[int, ...] = ()
+    is_direct: bool = False
+    """Whether its inputs are where it computes."""
 
     @property
     def read(self) -> set[int]:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from nnarray.kernels.numba.functions import piece
-from nnarray.kernels.numba.memory import empty
+from nnarray.kernels.numba.memory import empty, flat
 from nnarray.kernels.numba.rows import packed
 from nnarray.kernels.numba.vectors import LANES, PANEL, ROWS, added_product, compiled, one_moved, product, two_moved
 from nnarray.kernels.threads import shared
@@ -20,9 +20,42 @@ INNER = 512  # products that are summed before the next block: a panel of the we
 TOGETHER = 96  # rows that stay in the cache for all panels
 EXAMPLES = 256  # rows of which a gradient is summed at once
 FEW, MOST = 96, 2**18  # rows below which, and weights above which NumPy's products are faster
+MANY = 2**14  # weights that are worth a copy in another order
 MANY_PANELS = 8  # from which threads share them evenly enough
 LARGE = 1_500_000  # multiply-adds of a thread's part at least: some 30 us
 ENDLESS = np.float32(-np.inf)
+
+
+@piece
+def _panel(
+    x: Any, weights: Any, at: int, bias: Any, sizes: Any, inside: Any, rows: Any, panel: int, y: Any, spare: Any
+) -> None:
+    """Some rows of a panel of y <- x w + b, or what a block of inner rows adds to them; its weights begin at `at`."""
+    (inner, columns), (start, count), (first, last) = sizes, inside, rows
+    width, parts = min(PANEL, columns - panel), -(-(last - first) // ROWS)
+    for part in range(parts):
+        row = first + part * (last - first) // parts
+        these = first + (part + 1) * (last - first) // parts - row
+        to, out, step = y, row * columns + panel, columns
+        if width < PANEL:
+            to, out, step = spare, 0, PANEL
+            for r in range(these):
+                for k in range(width):
+                    spare[r * PANEL + k] = y[(row + r) * columns + panel + k]
+        if start:
+            added_product(
+                these, x, row * inner + start, inner, 0, 1, weights, at, 0, PANEL,
+                to, out, step, 1, count, bias, panel, ENDLESS,
+            )  # fmt: skip
+        else:
+            product(
+                these, x, row * inner, inner, 0, 1, weights, at, 0, PANEL,
+                to, out, step, 1, count, bias, panel, ENDLESS,
+            )  # fmt: skip
+        if width < PANEL:
+            for r in range(these):
+                for k in range(width):
+                    y[(row + r) * columns + panel + k] = spare[r * PANEL + k]
 
 
 @compiled
@@ -39,33 +72,32 @@ def _times(x: Any, weight: Any, lies: Any, bias: Any, sizes: Any, rows: Any, pan
         count = min(INNER, inner - start)
         packed(weight, start * lies[0] + begin * lies[1], count, end - begin, lies[0], lies[1], ready)
         for first in range(rows[0], rows[1], TOGETHER):
-            last = min(first + TOGETHER, rows[1])
-            parts = -(-(last - first) // ROWS)
+            these = first, min(first + TOGETHER, rows[1])
             for panel in range(begin, end, PANEL):
-                weights, width = (panel - begin) * count, min(PANEL, columns - panel)
-                for part in range(parts):
-                    row = first + part * (last - first) // parts
-                    these = first + (part + 1) * (last - first) // parts - row
-                    to, out, step = y, row * columns + panel, columns
-                    if width < PANEL:
-                        to, out, step = spare, 0, PANEL
-                        for r in range(these):
-                            for k in range(width):
-                                spare[r * PANEL + k] = y[(row + r) * columns + panel + k]
-                    if start:
-                        added_product(
-                            these, x, row * inner + start, inner, 0, 1, ready, weights, 0, PANEL,
-                            to, out, step, 1, count, bias, panel, ENDLESS,
-                        )  # fmt: skip
-                    else:
-                        product(
-                            these, x, row * inner, inner, 0, 1, ready, weights, 0, PANEL,
-                            to, out, step, 1, count, bias, panel, ENDLESS,
-                        )  # fmt: skip
-                    if width < PANEL:
-                        for r in range(these):
-                            for k in range(width):
-                                y[(row + r) * columns + panel + k] = spare[r * PANEL + k]
+                at = (panel - begin) * count
+                _panel(x, ready, at, bias, sizes, (start, count), these, panel, y, spare)
+
+
+@compiled
+def _laid_out(weight: Any, lies: Any, sizes: Any, laid: Any) -> None:
+    """Blocks of rows of the weights, each in panels of columns."""
+    inner, columns = sizes
+    filled = -(-columns // PANEL) * PANEL
+    for start in range(0, inner, INNER):
+        count = min(INNER, inner - start)
+        packed(weight, start * lies[0], count, columns, lies[0], lies[1], laid[start * filled :])
+
+
+@compiled
+def _times_laid_out(x: Any, laid: Any, bias: Any, sizes: Any, panels: Any, y: Any) -> None:
+    """Some panels of y <- x w + b, of weights as `_laid_out` gives them."""
+    inner, columns = sizes
+    filled, spare, rows = -(-columns // PANEL) * PANEL, np.empty(ROWS * PANEL, np.float32), (0, len(y) // columns)
+    for start in range(0, inner, INNER):
+        count = min(INNER, inner - start)
+        for panel in range(panels[0] * PANEL, min(panels[1] * PANEL, columns), PANEL):
+            at = start * filled + panel * count
+            _panel(x, laid, at, bias, sizes, (start, count), rows, panel, y, spare)
 
 
 @piece
@@ -137,17 +169,61 @@ def affine(x: Any, weight: Any, bias: Any) -> Any:
     """x w + b, for x of any number of axes. Threads share panels of the columns, or rows if these are few."""
     inner, columns = sizes = weight.shape
     rows, panels = x.size // inner, -(-columns // PANEL)
-    biases, y = np.zeros(panels * PANEL, np.float32), empty((rows, columns))
-    if bias is not None:
-        biases[:columns] = bias
-    lies = (columns, 1) if weight.flags.c_contiguous else (1, inner)
-    entries = (weight if weight.flags.c_contiguous else weight.T).reshape(-1)
-    fixed, out = (x.reshape(-1), entries, lies, biases, sizes), y.reshape(-1)
+    y, (entries, lies) = empty((rows, columns)), _as_it_lies(weight)
+    fixed, out = (x.reshape(-1), entries, lies, _filled_up(bias, columns), sizes), y.reshape(-1)
     if panels < MANY_PANELS:
         shared(lambda *part: _times(*fixed, part, (0, panels), out), rows, LARGE // (inner * columns) + 1)
     else:
         shared(lambda *part: _times(*fixed, (0, rows), part, out), panels, LARGE // (x.size * PANEL) + 1)
     return y.reshape(*x.shape[:-1], columns)
+
+
+def _as_it_lies(weight: Any) -> tuple[Any, tuple[int, int]]:
+    """The memory of the weights, and how far apart its rows and columns lie."""
+    plain = weight.flags.c_contiguous
+    return flat(weight if plain else weight.T), (weight.shape[1], 1) if plain else (1, weight.shape[0])
+
+
+def _filled_up(bias: Any, columns: int) -> Any:
+    """The bias for whole panels."""
+    biases = np.zeros(-(-columns // PANEL) * PANEL, np.float32)
+    if bias is not None:
+        biases[:columns] = bias
+    return biases
+
+
+class Kept:
+    """x w + b for some rows, with weights that are laid out once: NumPy's product would do that for each x."""
+
+    least, most = 2, FEW  # rows for which it pays
+
+    def __init__(self, weight: Any, bias: Any) -> None:
+        self.sizes = inner, columns = weight.shape
+        self.biases = _filled_up(bias, columns)
+        self.laid = empty((inner * self.biases.size,))
+        _laid_out(*_as_it_lies(weight), self.sizes, self.laid)
+
+    def takes(self, x: Any) -> bool:
+        """Whether these are as many rows, which lie one after the other."""
+        rows = x.size // self.sizes[0]
+        usual = x.dtype == np.float32 and x.flags.carray and x.size > 0 and x.shape[-1] == self.sizes[0]
+        return usual and self.least <= rows < self.most
+
+    def __call__(self, x: Any) -> Any:
+        """x w + b; threads share the panels, each of which is read once."""
+        columns, entries = self.sizes[1], x.reshape(-1)
+        y = empty((x.size // self.sizes[0], columns))
+        out, least = y.reshape(-1), LARGE // (x.size * PANEL) + 1
+        fixed = entries, self.laid, self.biases, self.sizes
+        shared(lambda *part: _times_laid_out(*fixed, part, out), self.biases.size // PANEL, least)
+        return y.reshape(*x.shape[:-1], columns)
+
+
+def lays_out(weight: Any) -> bool:
+    """Whether these are many weights in float32, as they lie in memory or transposed."""
+    usual = weight.dtype == np.float32 and weight.ndim == 2 and weight.flags.aligned
+    lies = usual and (weight.flags.c_contiguous or weight.flags.f_contiguous)
+    return lies and min(weight.shape) >= PANEL and weight.size >= MANY
 
 
 def gradients(dy: Any, x: Any) -> tuple[Any, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -264,7 +265,14 @@ def kind(x: Any) -> str:
 
 def is_float(x: Any) -> bool:
     """Whether an array has real floating numbers."""
-    return namespace(x).isdtype(x.dtype, "real floating")
+    if isinstance(x, Traced):
+        return namespace(x).isdtype(x.dtype, "real floating")
+    return _is_real(namespace(x), x.dtype)
+
+
+@functools.cache
+def _is_real(xp: Namespace, dtype: Any) -> bool:
+    return xp.isdtype(dtype, "real floating")
 
 
 def is_unknown(x: Any) -> bool:
