@@ -286,7 +286,8 @@ def _few_contexts() -> None:
 if not WHY_NOT["jax"]:
     _few_contexts()
 
-MEMORY = 1.2e9  # bytes that a process of tests may have before JAX must forget
+AN_EIGHTH = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 8 if hasattr(os, "sysconf") else 0.0
+MEMORY = max(1.2e9, AN_EIGHTH)  # bytes that a process of tests may have before JAX must forget
 GROWTH = 2e8  # bytes by which it has to grow before JAX must forget again: what else is there, JAX cannot free
 forget_above = [MEMORY]
 
