@@ -517,7 +517,10 @@ SETTINGS: dict[str, Case] = {
     "grains of several batches a step": lambda b: lambda: b.fit(grains=4, accumulate=2),
     "grains and prepared steps": lambda b: lambda: b.fit(grains=4, engine="numpy"),
     "a cluster that is none": lambda b: lambda: b.fit(cluster=3),
-    "a scheduler that is not there": lambda b: lambda: b.fit(cluster="tcp://127.0.0.1:9"),
+    "a scheduler that is not there": lambda b: (
+        b.patch.setattr("nnarray.distributed.cluster.PATIENCE", 0.5),
+        lambda: b.fit(cluster="tcp://127.0.0.1:9"),
+    )[1],
     "an average that never moves": lambda b: lambda: b.fit(ema=1.0),
     "a rate that nothing improves at": lambda b: lambda: b.model.find_lr(b.X, b.y, lowest=1e6, highest=1e9).suggestion,
     "an unknown engine": lambda b: lambda: b.fit(engine="turbo"),

@@ -7,7 +7,8 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
@@ -44,16 +45,22 @@ KINDS = {"cross_entropy": "labels", "mse": "numbers"}  # by rows of classes, and
 COUNTS = (23, 2_500)  # examples, of which a third with 5 units is a small batch, or a large one: they need other calls
 
 
-@pytest.fixture(params=["numpy", "numba"])
-def speed(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+@contextmanager
+def computed_by(speed: str) -> Generator[None]:
     """Who computes the steps of a plan: NumPy alone, or also the loops that Numba compiles."""
-    with_numba = request.param == "numba"
-    if with_numba:
+    with pytest.MonkeyPatch.context() as patch:
+        if speed == "numpy":
+            patch.setattr(compilation, "_imported", lambda part: None)
+        assert (numba_pieces() is not None) == (speed == "numba")
+        yield
+
+
+@pytest.fixture(params=["numpy", "numba"])
+def speed(request: pytest.FixtureRequest) -> Generator[str]:
+    if request.param == "numba":
         pytest.importorskip("numba", reason="Numba is not installed: compiled plans are not tested")
-    if not with_numba:
-        monkeypatch.setattr(compilation, "_imported", lambda part: None)
-    assert (numba_pieces() is not None) == with_numba
-    return request.param
+    with computed_by(request.param):
+        yield request.param
 
 
 def by_layers(train: Callable[[], Any]) -> Any:
@@ -120,7 +127,22 @@ def same(got: nn.Model, want: nn.Model, c: float = 50.0) -> None:
 
 def check(train: Callable[[], nn.Model]) -> list[int]:
     """Plans make all steps of `train`, as the layers do; how many steps each of their calls made."""
+    return compare(train, by_layers(train))
+
+
+def check_both(train: Callable[[], nn.Model]) -> None:
+    """The same at each speed, beside one training by the layers; the fixture `speed` says where Numba is missing."""
     want = by_layers(train)
+    for speed in ("numpy", "numba") if numba_pieces() is not None else ("numpy",):
+        try:
+            with computed_by(speed):
+                compare(train, want)
+        except AssertionError as error:
+            error.add_note(f"by {speed}")
+            raise
+
+
+def compare(train: Callable[[], nn.Model], want: nn.Model) -> list[int]:
     got, made = by_plans(train)
     assert sum(made) == want.history.steps > 0
     start = want.network.init(want.input_shape, seed=SEED, dtype=str(want.theta.dtype)).theta
@@ -174,7 +196,7 @@ LOSSES: dict[str, tuple[Callable[..., nn.Loss], str]] = {
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(("reduction", "weighted"), [("mean", False), ("mean", True), ("sum", True)])
 @pytest.mark.parametrize("name", LOSSES)
-def test_losses(speed: str, name: str, reduction: str, weighted: bool, dtype: str, count: int) -> None:
+def test_losses(name: str, reduction: str, weighted: bool, dtype: str, count: int) -> None:
     """In two batches and a smaller one; where examples have weights, all of the first batch counts nothing."""
     make, kind = LOSSES[name]
     X, y = data(count, 4, 3, kind, dtype)
@@ -182,7 +204,7 @@ def test_losses(speed: str, name: str, reduction: str, weighted: bool, dtype: st
     weights = np.where(np.arange(count) < size, 0.0, np.arange(count) % 3 * 0.5) if weighted else None
     settings = {"loss": make(reduction=reduction), "batch_size": size, "sample_weight": weights}
     rule = nn.SGD(0.1 if reduction == "mean" else 0.1 / size)
-    check(lambda: trained(net(5, 3), X, y, optimizer=rule, epochs=2, shuffle=False, **settings))
+    check_both(lambda: trained(net(5, 3), X, y, optimizer=rule, epochs=2, shuffle=False, **settings))
 
 
 class Slow(nn.SGD):
@@ -232,9 +254,9 @@ RULES = {
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("loss", KINDS)
 @pytest.mark.parametrize("name", RULES)
-def test_rules(speed: str, name: str, loss: str, dtype: str) -> None:
+def test_rules(name: str, loss: str, dtype: str) -> None:
     X, y = data(23, 4, 3, KINDS[loss], dtype)
-    check(lambda: trained(net(5, 3), X, y, loss=loss, optimizer=RULES[name], epochs=4, batch_size=8))
+    check_both(lambda: trained(net(5, 3), X, y, loss=loss, optimizer=RULES[name], epochs=4, batch_size=8))
 
 
 @pytest.mark.parametrize("scale", [0.0, 1e-25, 1e25])
@@ -265,12 +287,12 @@ def test_rates_that_change(speed: str, name: str, make: Callable[..., nn.Optimiz
 @pytest.mark.parametrize("count", COUNTS)
 @pytest.mark.parametrize("function", FUNCTIONS)
 @pytest.mark.parametrize("last", [None, *USUAL, "silu"])
-def test_functions(speed: str, function: str, last: str | None, count: int, dtype: str) -> None:
+def test_functions(function: str, last: str | None, count: int, dtype: str) -> None:
     """Of the hidden layers, and of the last one where the loss is none of logits."""
     loss = "cross_entropy" if last is None else "mse"
     X, y = data(count, 4, 3, KINDS[loss], dtype)
     network = net(5, 6, 3, function=function, last=last or "identity")
-    check(lambda: trained(network, X, y, loss=loss, optimizer=nn.SGD(0.05), epochs=3, batch_size=third(count)))
+    check_both(lambda: trained(network, X, y, loss=loss, optimizer=nn.SGD(0.05), epochs=3, batch_size=third(count)))
 
 
 SHAPES = {  # units of each layer, the inputs' first; examples; a batch
@@ -296,11 +318,11 @@ SHAPES = {  # units of each layer, the inputs' first; examples; a batch
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("loss", KINDS)
 @pytest.mark.parametrize("name", SHAPES)
-def test_shapes(speed: str, name: str, loss: str, dtype: str) -> None:
+def test_shapes(name: str, loss: str, dtype: str) -> None:
     (features, *units), examples, batch_size = SHAPES[name]
     X, y = data(examples, features, units[-1], KINDS[loss], dtype)
     rule = nn.SGD((2.0 if loss == "cross_entropy" else 0.3) / max(6, features, *units), momentum=0.5)
-    check(lambda: trained(net(*units), X, y, loss=loss, optimizer=rule, epochs=4, batch_size=batch_size))
+    check_both(lambda: trained(net(*units), X, y, loss=loss, optimizer=rule, epochs=4, batch_size=batch_size))
 
 
 def test_shapes_lie_on_both_sides_of_small() -> None:
