@@ -557,6 +557,9 @@ SETTINGS: dict[str, Case] = {
     "a tokenizer with another padding": lambda b: lambda: tokenizer_with_other_padding(),
     "labels of padding that count": lambda b: lambda: on_padding("fit"),
     "the same, in an evaluation": lambda b: lambda: on_padding("evaluate"),
+    "labels of which none counts": lambda b: (
+        lambda: b.fit(y=b.array([-1] * 8, "int32"), loss=nn.losses.CrossEntropy(ignore_index=-1))
+    ),
     "a cache that `decode` has consumed": lambda b: lambda: decoded_twice(),
     "more positions than were learned": lambda b: (
         lambda: nn.Network(nn.Embedding(9, 4), nn.LearnedPositions()).init((4,)).new_cache(length=5)
