@@ -567,6 +567,9 @@ SETTINGS: dict[str, Case] = {
     "a tokenizer without padding for a network that masks a token": lambda b: (
         lambda: setattr(masking(), "tokenizer", nn.text.CharacterTokenizer("abcd"))
     ),
+    "labels of which none counts": lambda b: (
+        lambda: b.fit(y=b.array([-1] * 8, "int32"), loss=nn.losses.CrossEntropy(ignore_index=-1))
+    ),
     "a cache that `decode` has consumed": lambda b: lambda: decoded_twice(),
     "more positions than were learned": lambda b: (
         lambda: nn.Network(nn.Embedding(9, 4), nn.LearnedPositions()).init((4,)).new_cache(length=5)
@@ -1292,7 +1295,7 @@ def beside_another_without(b: Bench) -> Call:
 
 def beside_another(b: Bench) -> Call:
     model = published_model("[UNK]\n[CLS]\n[SEP]\n")
-    model.tokenizer = nn.text.CharacterTokenizer("abcde")
+    model.tokenizer = nn.text.CharacterTokenizer("\0bcde")
     return lambda: nn.models.save_published(model, "model")
 
 

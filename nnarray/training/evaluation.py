@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
@@ -41,8 +42,12 @@ class Answers(NamedTuple):
 
 
 def scored(loss: Loss, metrics: Mapping[str, Measure], answers: Answers) -> dict[str, float]:
-    """The loss over all answers, and each metric. Waits for the device."""
-    value = float(loss.of_prepared(answers.outputs, answers.target, answers.weights)[0])
+    """The loss over all answers, and each metric; NaN if nothing counts. Waits for the device."""
+    weights = answers.weights
+    if weights is not None and not bool(same_place(weights=weights).any(weights > 0)):
+        value = math.nan  # nothing counts: 0 would be the loss of a perfect model
+    else:
+        value = float(loss.of_prepared(answers.outputs, answers.target, weights)[0])
     return {"loss": value} | {
         name: measured(name, metric, answers.outputs, answers.y, answers.sample_weight)
         for name, metric in metrics.items()

@@ -26,7 +26,7 @@ from nnarray.training.beginnings import warn_of_beginning
 from nnarray.training.callbacks import Callback, Run
 from nnarray.training.checkpoints import CheckpointWriter, checkpoint_of, fingerprint
 from nnarray.training.context import TrainingContext
-from nnarray.training.data import Data, prepare, validation_split
+from nnarray.training.data import Data, prepare, refuse_nothing_counts, validation_split
 from nnarray.training.doubts import warn_of_doubts
 from nnarray.training.faults import naming_both
 from nnarray.training.history import History
@@ -125,7 +125,7 @@ def _examples(model: Trainee, X: Any, y: Any, settings: FitSettings) -> tuple[Da
     check = settings.check_finite
     X, y, weights, validation = validation_split(model, *arrays, settings.validation, settings.key, check_finite=check)
     every = weighted(settings.class_weight, model, settings.loss, y, weights)
-    data = prepare(model, X, y, every, settings.loss, check_finite=check)
+    data = refuse_nothing_counts(prepare(model, X, y, every, settings.loss, check_finite=check), settings.loss)
     check_images(settings.augment, data.inputs, check_finite=check)
     if every is not weights:  # those of classes are for the training only
         data = data._replace(sample_weight=None if weights is None else as_data(weights, "sample_weight"))
@@ -241,7 +241,8 @@ def _held_out(model: Trainee, validation: Any, loss: Loss, check_finite: bool) -
         )
     X, y, weights = (*validation, None)[:3]
     names = "validation_X validation_y validation_weight"
-    return prepare(model, X, y, weights, loss, check_finite=check_finite, names=names)
+    data = prepare(model, X, y, weights, loss, check_finite=check_finite, names=names)
+    return refuse_nothing_counts(data, loss, "validation_y")
 
 
 @contextmanager
