@@ -442,7 +442,8 @@ class Trainer:
         alone = self._was_one_batch(done)
         if self.plan is not None and alone:
             return [float(loss) for loss in done.losses], self.finite()
-        if alone and len(done.masses) > 1:  # how many depends on the time they took: no compiler must see the number
+        if alone and any(loss.ndim and loss.shape[0] > 1 for loss in done.losses):
+            # How many epochs there are depends on the time that they took: no compiler must see their number.
             return [loss for several in done.losses for loss in read(several)], self.finite()
         losses = done.losses if alone else [self._mean(self._in_a_row(done.losses), done.masses)]
         *means, good = read(self.summed_up(losses, self._checked))

@@ -76,9 +76,10 @@ def test_the_second_call_compiles_nothing(caplog: pytest.LogCaptureFixture) -> N
     assert compiled == []
 
 
-def test_nothing_is_compiled_for_the_number_of_epochs(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("weighted", [False, True])
+def test_nothing_is_compiled_for_the_number_of_epochs(caplog: pytest.LogCaptureFixture, weighted: bool) -> None:
     """How many epochs of one batch are taken in one call depends on the time that they take."""
-    case = CASES["all at once"]
+    case = replace(CASES["all at once"], weighted=weighted)
     on_jax(case, "scan", epochs=30)
     with compilations(caplog) as compiled:
         _, history = on_jax(case, "scan", epochs=43)

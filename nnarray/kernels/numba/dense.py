@@ -18,7 +18,7 @@ from nnarray.kernels.threads import shared
 
 Layers = Sequence[tuple[Any, Any, Function]]  # weight, bias or None, and the function after them
 
-FEW, LARGE_WEIGHTS = 3, 2**17  # rows below which NumPy's products read many weights faster
+LARGE_WEIGHTS = 2**21  # from which NumPy's threads read them for one row: they come from memory, not from the cache
 TOGETHER = 96  # rows whose numbers stay in the cache from layer to layer
 LARGE = 1_500_000  # multiply-adds of a thread's part at least: some 30 us
 
@@ -65,7 +65,7 @@ class Dense:
         floors = [-np.inf if function.floor is None else function.floor for _, _, function in layers]
         self.floors = np.asarray(floors, dtype=np.float32)
         self.widest, self.units = int(filled.max()), int(self.sizes[-1])
-        self.few = FEW if self.panels.size >= LARGE_WEIGHTS else 1
+        self.few = 2 if self.panels.size >= LARGE_WEIGHTS else 1
         self.least = LARGE // int((self.sizes[:-1] * self.sizes[1:]).sum()) + 1  # rows of a thread's part
 
     def takes(self, x: Any) -> bool:

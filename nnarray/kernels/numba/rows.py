@@ -15,7 +15,7 @@ import numpy as np
 
 from nnarray.kernels.numba.entries import loop_of_entries
 from nnarray.kernels.numba.functions import addresses, called, exp, piece
-from nnarray.kernels.numba.vectors import LANES, PANEL, ROWS, compiled, product, two_moved
+from nnarray.kernels.numba.vectors import LANES, PANEL, ROWS, compiled, product, two_moved, wide_product
 
 
 @piece
@@ -40,8 +40,14 @@ def times(
     b: Any, b_inner: int, b_panel: int, columns: int, c: Any, out: int, step: int, bias: Any, least: Any,
 ) -> None:  # fmt: skip
     """c <- max(bias + a b, least), some rows at a time against one panel of columns after the other."""
-    parts = -(-rows // ROWS)
-    for panel in range(0, columns, PANEL):
+    parts, paired = -(-rows // ROWS), columns // (2 * PANEL) * 2 * PANEL if rows < 3 else 0
+    for panel in range(0, paired, 2 * PANEL):
+        wide_product(
+            rows, a, at, a_row, 0, a_inner,
+            b, panel // PANEL * b_panel, b_panel, b_inner,
+            c, out + panel, step, 1, inner, bias, panel, least,
+        )  # fmt: skip
+    for panel in range(paired, columns, PANEL):
         for part in range(parts):
             begin, end = part * rows // parts, (part + 1) * rows // parts
             product(

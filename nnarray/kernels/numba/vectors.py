@@ -84,11 +84,12 @@ def _combination(matrix: Any) -> Any:
     return combine
 
 
-def _product_of(rows: int, *, adding: bool = False) -> Any:
+def _product_of(rows: int, *, adding: bool = False, panels: int = 1) -> Any:
     """An intrinsic: c[r, :] <- max(bias + sum over o, k of a[r, o, k] b[o, k, :], least) for PANEL columns.
 
     Offsets are counted in entries of flat arrays: `at`, `to` and `out` are the first ones; the others are steps.
-    With `adding`, the sums begin with what is in c instead of the bias.
+    With `adding`, the sums begin with what is in c instead of the bias. With several `panels` of columns, `outer` is 1,
+    and `b_outer` is the step from one panel to the next.
     """
 
     @intrinsic
@@ -102,12 +103,12 @@ def _product_of(rows: int, *, adding: bool = False) -> Any:
         def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             (a, at, a_row, a_outer, a_inner, b, to, b_outer, b_inner, c, out, c_row, outer, inner, bias, first, least) = arguments  # fmt: skip  # noqa: E501
             kinds = signature.args
-            sums = [[cgutils.alloca_once(builder, VECTOR) for _ in range(2)] for _ in range(rows)]
-            halves = [ir.Constant(ir.IntType(64), half * LANES) for half in range(2)]
+            sums = [[cgutils.alloca_once(builder, VECTOR) for _ in range(2 * panels)] for _ in range(rows)]
+            halves = [ir.Constant(ir.IntType(64), half * LANES) for half in range(2 * panels)]
             c_pointer = pointer(context, builder, kinds[9], c, out)
             start = c_pointer if adding else pointer(context, builder, kinds[14], bias, first)
             for r in range(rows):
-                for half in range(2):
+                for half in range(2 * panels):
                     builder.store(load(builder, builder.gep(start, [halves[half]])), sums[r][half])
                 start = builder.gep(start, [c_row]) if adding else start
             a_start, b_start = (
@@ -120,17 +121,20 @@ def _product_of(rows: int, *, adding: bool = False) -> Any:
                 with cgutils.for_range(builder, inner) as k:
                     a_pointer = builder.gep(a_line, [builder.mul(k.index, a_inner)])
                     b_pointer = builder.gep(b_line, [builder.mul(k.index, b_inner)])
-                    right = [load(builder, b_pointer), load(builder, builder.gep(b_pointer, [halves[1]]))]
+                    right: list[Any] = []
+                    for _ in range(panels):
+                        right += [load(builder, b_pointer), load(builder, builder.gep(b_pointer, [halves[1]]))]
+                        b_pointer = builder.gep(b_pointer, [b_outer])
                     for r in range(rows):
                         left = _filled(builder, builder.load(a_pointer, align=4))
-                        for half in range(2):
+                        for half in range(2 * panels):
                             term = builder.fmul(left, right[half], flags=FLAGS)
                             total = builder.fadd(builder.load(sums[r][half]), term, flags=FLAGS)
                             builder.store(total, sums[r][half])
                         a_pointer = builder.gep(a_pointer, [a_row])
             floor = _filled(builder, least)
             for r in range(rows):
-                for half in range(2):
+                for half in range(2 * panels):
                     total = builder.load(sums[r][half])
                     total = builder.select(builder.fcmp_ordered("<", total, floor), floor, total)  # nan stays nan
                     store(builder, total, builder.gep(c_pointer, [halves[half]]))
@@ -147,6 +151,7 @@ inputs, forward, backward = _combination(INPUTS), _combination(FORWARD), _combin
 one_moved, two_moved = _combination(np.eye(1)), _combination(np.eye(2))
 filters_forward, filters_backward = _combination(FILTERS), _combination(FILTERS.T)
 _write1, _write2, _write3, _write4, _write5, _write6 = (_product_of(rows) for rows in range(1, ROWS + 1))
+_wide1, _wide2 = (_product_of(rows, panels=2) for rows in (1, 2))
 _add1, _add2, _add3, _add4, _add5, _add6 = (_product_of(rows, adding=True) for rows in range(1, ROWS + 1))
 
 
@@ -165,6 +170,15 @@ def product(rows: int, *operands: Any) -> None:
         _write2(*operands)
     else:
         _write1(*operands)
+
+
+@piece
+def wide_product(rows: int, *operands: Any) -> None:
+    """As `product`, of 1 or 2 rows, for two panels: with more sums, none waits for the one before."""
+    if rows == 2:
+        _wide2(*operands)
+    else:
+        _wide1(*operands)
 
 
 @piece
