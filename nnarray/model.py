@@ -41,7 +41,14 @@ from nnarray.datasets.streams import Stream, as_stream
 from nnarray.distributed.cluster import cluster_of
 from nnarray.drawing.diagram import plot_network
 from nnarray.engines import Predictor, prepared
-from nnarray.functional.decoding import Cache, decode, new_cache, positions_of, refuse_without_positions
+from nnarray.functional.decoding import (
+    Cache,
+    decode,
+    new_cache,
+    positions_of,
+    refuse_other_cache,
+    refuse_without_positions,
+)
 from nnarray.functional.folding import folded
 from nnarray.functional.layout import Parameters
 from nnarray.functional.propagation import Wiring, forward, input_gradient, pullback
@@ -818,7 +825,8 @@ class Model(metaclass=Explained):
             The inputs at the next t positions: a prompt, or a single token.
         cache : Cache
             From `new_cache`, or from the last call. It is consumed: use the one that is returned. Pass a copy,
-            `cache.copy()`, to continue a sequence in several ways.
+            `cache.copy()`, to continue a sequence in several ways. It belongs to the parameters that made it: after
+            `fit`, or if theta is set, begin a new one.
 
         Returns
         -------
@@ -828,8 +836,8 @@ class Model(metaclass=Explained):
         Raises
         ------
         TypeError, ValueError
-            As when the model is called; if the cache was consumed, has no room for t positions, or is for another
-            number of sequences.
+            As when the model is called; if the cache was consumed, has no room for t positions, is for another
+            number of sequences, or has other names, shapes or dtypes than this network has.
 
         Examples
         --------
@@ -845,6 +853,7 @@ class Model(metaclass=Explained):
         if not isinstance(cache, Cache):
             raise TypeError(f"cache must be one of model.new_cache(batch); got {shown(cache)}.")
         cache.refuse_consumed()
+        refuse_other_cache(self.wiring, self.input_shape, self._plain, cache)
         tokens = check_positions(self, tokens, "tokens", cache.batch)
         after = cache.position + positions_of(tokens)
         if after > cache.length:
@@ -858,7 +867,7 @@ class Model(metaclass=Explained):
         cache.consumed = not any(map(is_traced, arrays_in(tokens)))  # what is being compiled writes into nothing
         with engines.computing(self._engine):
             y, layers = self._decode(self._nested(), self._state, tokens, cache.layers, cache.position)
-        return y, cache._replace(layers=layers, position=after)
+        return y, cache._replace(layers=layers, position=after).made_by(self.wiring, self._plain.dtype)
 
     @explained
     def predict(

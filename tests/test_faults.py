@@ -126,6 +126,12 @@ def decoded_twice() -> None:
         model.decode(token, cache)
 
 
+def decoded_from(**state: Any) -> None:
+    """A recurrent layer that begins with states of its caller."""
+    model = nn.Network(nn.GRU(2), nn.Dense(1)).init((4, 3), seed=0)
+    model.decode(np.ones((1, 1, 3)), model.new_cache()._replace(layers={"0": state}))
+
+
 def decoded_too_far() -> None:
     """One token more than the cache has room for."""
     model = nn.Network(nn.Embedding(9, 4), nn.Dense(9)).init((4,))
@@ -563,6 +569,10 @@ SETTINGS: dict[str, Case] = {
     "a tokenizer without padding for a network that masks a token": lambda b: (
         lambda: setattr(masking(), "tokenizer", nn.text.CharacterTokenizer("abcd"))
     ),
+    "states of other names in a cache, or the cache of another network": lambda b: (
+        lambda: decoded_from(h=np.zeros((1, 1, 2)))
+    ),
+    "states of another shape in a cache": lambda b: lambda: decoded_from(hidden=np.zeros((1, 2))),
     "a cache that `decode` has consumed": lambda b: lambda: decoded_twice(),
     "more positions than were learned": lambda b: (
         lambda: nn.Network(nn.Embedding(9, 4), nn.LearnedPositions()).init((4,)).new_cache(length=5)
