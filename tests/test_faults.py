@@ -111,6 +111,13 @@ def masking() -> nn.Model:
     return nn.Network(nn.Embedding(4, 4, padding_index=0), nn.Dense(4)).init((4,), seed=0)
 
 
+def trained_on_nothing(y: int = -1) -> None:
+    """All labels of the training, or of the validation, are those that do not count."""
+    model, X = nn.Network(nn.Embedding(4, 4), nn.Dense(4)).init((4,), seed=0), np.ones((2, 4), dtype=int)
+    loss = nn.losses.CrossEntropy(ignore_index=-1)
+    model.fit(X, np.full_like(X, y), loss=loss, validation=(X, np.full_like(X, -1)))
+
+
 def trained_on_padding() -> None:
     """A label for each position, also for those that are padding."""
     X = np.asarray([[1, 2, 3, 0]])
@@ -565,6 +572,8 @@ SETTINGS: dict[str, Case] = {
         lambda: nn.Network(nn.Embedding(4, 4), nn.MultiHeadAttention(2)).init((4,), seed=0).generate([1])
     ),
     "a tokenizer with another padding": lambda b: lambda: tokenizer_with_other_padding(),
+    "targets that are all left out": lambda b: lambda: trained_on_nothing(),
+    "a validation whose targets are all left out": lambda b: lambda: trained_on_nothing(1),
     "labels of padding that count": lambda b: lambda: trained_on_padding(),
     "a tokenizer without padding for a network that masks a token": lambda b: (
         lambda: setattr(masking(), "tokenizer", nn.text.CharacterTokenizer("abcd"))

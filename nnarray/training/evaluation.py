@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
@@ -18,6 +19,7 @@ from nnarray.training.data import Data, prepare
 from nnarray.training.inputs import placed, whole
 from nnarray.training.streamed import Streamed
 from nnarray.training.trainee import Trainee
+from nnarray.training.uncounted import counts_nothing
 from nnarray.typing import Array
 
 AUTO = "auto"
@@ -40,8 +42,10 @@ class Answers(NamedTuple):
 
 
 def scored(loss: Loss, metrics: Mapping[str, Measure], answers: Answers) -> dict[str, float]:
-    """The loss over all answers, and each metric. Waits for the device."""
+    """The loss over all answers, and each metric; nan if no target counts. Waits for the device."""
     value = float(loss.of_prepared(answers.outputs, answers.target, answers.weights)[0])
+    if answers.weights is not None and counts_nothing(loss, [answers.weights]):
+        value = math.nan
     return {"loss": value} | {
         name: measured(name, metric, answers.outputs, answers.y, answers.sample_weight)
         for name, metric in metrics.items()

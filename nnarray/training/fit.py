@@ -38,6 +38,7 @@ from nnarray.training.settings import FitSettings
 from nnarray.training.state import TrainingState
 from nnarray.training.streamed import Streamed
 from nnarray.training.trainee import Trainee
+from nnarray.training.uncounted import refuse_nothing_counted
 from nnarray.training.weighting import weighted
 
 log = logging.getLogger("nnarray")
@@ -120,6 +121,7 @@ def _examples(model: Trainee, X: Any, y: Any, settings: FitSettings) -> tuple[Da
     X, y, weights, validation = validation_split(model, *arrays, settings.validation, settings.key, check_finite=check)
     every = weighted(settings.class_weight, model, settings.loss, y, weights)
     data = prepare(model, X, y, every, settings.loss, check_finite=check)
+    refuse_nothing_counted(settings.loss, data.weights, "y")
     check_images(settings.augment, data.inputs, check_finite=check)
     if every is not weights:  # those of classes are for the training only
         data = data._replace(sample_weight=None if weights is None else as_data(weights, "sample_weight"))
@@ -235,7 +237,9 @@ def _held_out(model: Trainee, validation: Any, loss: Loss, check_finite: bool) -
         )
     X, y, weights = (*validation, None)[:3]
     names = "validation_X validation_y validation_weight"
-    return prepare(model, X, y, weights, loss, check_finite=check_finite, names=names)
+    data = prepare(model, X, y, weights, loss, check_finite=check_finite, names=names)
+    refuse_nothing_counted(loss, data.weights, "validation_y")
+    return data
 
 
 @contextmanager
