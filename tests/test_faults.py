@@ -111,6 +111,13 @@ def masking() -> nn.Model:
     return nn.Network(nn.Embedding(4, 4, padding_index=0), nn.Dense(4)).init((4,), seed=0)
 
 
+def trained_on_nothing(y: int = -1) -> None:
+    """All labels of the training, or of the validation, are those that do not count."""
+    model, X = nn.Network(nn.Embedding(4, 4), nn.Dense(4)).init((4,), seed=0), np.ones((2, 4), dtype=int)
+    loss = nn.losses.CrossEntropy(ignore_index=-1)
+    model.fit(X, np.full_like(X, y), loss=loss, validation=(X, np.full_like(X, -1)))
+
+
 def on_padding(call: str) -> None:
     """A label for each position, also for those that are padding."""
     X = np.asarray([[1, 2, 3, 0]])
@@ -124,6 +131,12 @@ def decoded_twice() -> None:
     _, cache = model.decode(token, model.new_cache())
     for _ in range(2):
         model.decode(token, cache)
+
+
+def decoded_from(**state: Any) -> None:
+    """A recurrent layer that begins with states of its caller."""
+    model = nn.Network(nn.GRU(2), nn.Dense(1)).init((4, 3), seed=0)
+    model.decode(np.ones((1, 1, 3)), model.new_cache()._replace(layers={"0": state}))
 
 
 def decoded_too_far() -> None:
@@ -562,14 +575,17 @@ SETTINGS: dict[str, Case] = {
         lambda: nn.Network(nn.Embedding(4, 4), nn.MultiHeadAttention(2)).init((4,), seed=0).generate([1])
     ),
     "a tokenizer with another padding": lambda b: lambda: tokenizer_with_other_padding(),
+    "targets that are all left out": lambda b: lambda: trained_on_nothing(),
+    "a validation whose targets are all left out": lambda b: lambda: trained_on_nothing(1),
     "labels of padding that count": lambda b: lambda: on_padding("fit"),
     "the same, in an evaluation": lambda b: lambda: on_padding("evaluate"),
     "a tokenizer without padding for a network that masks a token": lambda b: (
         lambda: setattr(masking(), "tokenizer", nn.text.CharacterTokenizer("abcd"))
     ),
-    "labels of which none counts": lambda b: (
-        lambda: b.fit(y=b.array([-1] * 8, "int32"), loss=nn.losses.CrossEntropy(ignore_index=-1))
+    "states of other names in a cache, or the cache of another network": lambda b: (
+        lambda: decoded_from(h=np.zeros((1, 1, 2)))
     ),
+    "states of another shape in a cache": lambda b: lambda: decoded_from(hidden=np.zeros((1, 2))),
     "a cache that `decode` has consumed": lambda b: lambda: decoded_twice(),
     "more positions than were learned": lambda b: (
         lambda: nn.Network(nn.Embedding(9, 4), nn.LearnedPositions()).init((4,)).new_cache(length=5)

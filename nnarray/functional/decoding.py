@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from nnarray.backends import apart, device_of, namespace
+from nnarray.functional.cache_checks import has_outline, outline, refuse_other_arrays
 from nnarray.functional.propagation import Wiring
 from nnarray.layers.base import Context
 from nnarray.layers.kinds import Spec, arrays_in, mapped, specs
 from nnarray.recording.trees import mapped as mapped_arrays
-from nnarray.typing import Array, Tree
+from nnarray.typing import Array, DType, Tree
 
 CONSUMED = (
     "this cache, of {count} positions, was consumed by a call of decode, which may have written into its arrays. Use "
@@ -46,9 +47,22 @@ class Cache(_Cache):
     decoder: Any = None
     """The plan of the next token, if there is one: it writes into these arrays."""
 
+    maker: Any = None
+    """The network, the dtype and the arrays, if `decode` or `new_cache` made them: then they fit."""
+
     def __getstate__(self) -> dict[str, Any]:
         """A copy, also by pickle, has other arrays, and so no plan."""
         return {"consumed": self.consumed}
+
+    def made_by(self, wiring: Wiring, dtype: DType) -> Cache:
+        """The same cache, which remembers that its arrays are those of this network."""
+        self.maker = wiring, dtype, outline(self.layers)
+        return self
+
+    def is_of(self, wiring: Wiring, dtype: DType) -> bool:
+        """Whether this network made its arrays, and nobody has replaced one since."""
+        made = self.maker
+        return made is not None and made[0] is wiring and made[1] == dtype and has_outline(self.layers, made[2])
 
     def copy(self) -> Cache:
         """The same with arrays of its own, to continue the sequences in several ways.
@@ -59,7 +73,10 @@ class Cache(_Cache):
             If it was consumed.
         """
         self.refuse_consumed()
-        return self._replace(layers=mapped_arrays(apart, self.layers))
+        other = self._replace(layers=mapped_arrays(apart, self.layers))
+        if self.maker is not None and self.is_of(*self.maker[:2]):
+            return other.made_by(*self.maker[:2])
+        return other
 
     def refuse_consumed(self) -> None:
         """Raise ValueError if it was consumed: some libraries have written other positions into its arrays."""
@@ -83,7 +100,23 @@ def new_cache(wiring: Wiring, shape: Any, like: Array, batch: int, length: int) 
             return xp.zeros((batch, *wanted.shape), dtype=dtypes[wanted.kind.name], device=device)
         return {name: empty(each) for name, each in wanted.items()}
 
-    return Cache(empty(wiring.network.initial_cache(shape, length)), 0, batch, length)
+    return Cache(empty(wiring.network.initial_cache(shape, length)), 0, batch, length).made_by(wiring, like.dtype)
+
+
+def refuse_other_cache(wiring: Wiring, shape: Any, like: Array, cache: Cache) -> None:
+    """Refuse a cache whose arrays are not those that this network remembers.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a name, a shape, a dtype, a library or a device differs; or as `new_cache`.
+    """
+    if not cache.is_of(wiring, like.dtype):
+        remedy = (
+            f"Begin with model.new_cache({cache.batch}, {cache.length}) of this model, and keep its names and shapes."
+        )
+        kept = wiring.network.initial_cache(shape, cache.length)
+        refuse_other_arrays(cache.layers, kept, cache.batch, like, remedy)
 
 
 def decode(wiring: Wiring, tree: Tree, state: Array, x: Any, layers: Tree, position: Any) -> tuple[Array, Tree]:

@@ -103,7 +103,7 @@ class CrossEntropy(Loss):
         examples.
     ignore_index : int, optional
         A label that does not count, such as -100, or that of padding: neither in the loss, nor in the number by which
-        the mean divides, nor in metrics.
+        the mean divides, nor in metrics. A batch without any other counts nothing; `fit` refuses targets without any.
 
     Raises
     ------

@@ -31,7 +31,14 @@ from nnarray.backends import (
 )
 from nnarray.checks import integer
 from nnarray.engines import Decoder, decoder_of
-from nnarray.functional.decoding import Cache, decode, new_cache, positions_of, refuse_without_positions
+from nnarray.functional.decoding import (
+    Cache,
+    decode,
+    new_cache,
+    positions_of,
+    refuse_other_cache,
+    refuse_without_positions,
+)
 from nnarray.functional.layout import Parameters
 from nnarray.functional.propagation import Wiring
 from nnarray.kernels import engines
@@ -690,7 +697,8 @@ class Model(metaclass=Explained):
             The inputs at the next t positions: a prompt, or a single token.
         cache : Cache
             From `new_cache`, or from the last call. It is consumed: use the one that is returned. Pass a copy,
-            `cache.copy()`, to continue a sequence in several ways.
+            `cache.copy()`, to continue a sequence in several ways. It belongs to the parameters that made it: after
+            `fit`, or if theta is set, begin a new one.
 
         Returns
         -------
@@ -700,8 +708,8 @@ class Model(metaclass=Explained):
         Raises
         ------
         TypeError, ValueError
-            As when the model is called; if the cache was consumed, has no room for t positions, or is for another
-            number of sequences.
+            As when the model is called; if the cache was consumed, has no room for t positions, is for another
+            number of sequences, or has other names, shapes or dtypes than this network has.
 
         Examples
         --------
@@ -717,6 +725,7 @@ class Model(metaclass=Explained):
         if not isinstance(cache, Cache):
             raise TypeError(f"cache must be one of model.new_cache(batch); got {shown(cache)}.")
         cache.refuse_consumed()
+        refuse_other_cache(self.wiring, self.input_shape, self._plain, cache)
         tokens = check_positions(self, tokens, "tokens", cache.batch)
         after = cache.position + positions_of(tokens)
         if after > cache.length:
@@ -734,7 +743,7 @@ class Model(metaclass=Explained):
         else:
             with engines.computing(self._engine):
                 y, layers = self._decode(self._nested(), self._state, tokens, cache.layers, cache.position)
-        following = cache._replace(layers=layers, position=after)
+        following = cache._replace(layers=layers, position=after).made_by(self.wiring, self._plain.dtype)
         following.decoder = cache.decoder
         return y, following
 

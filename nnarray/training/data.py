@@ -100,23 +100,6 @@ def prepare(
     return Data(inputs, target, combined, y, weights)
 
 
-def refuse_nothing_counts(data: Data, loss: Loss, name: str = "y") -> Data:
-    """The data, unless the loss leaves out all of their labels: it would be 0, and nothing would be learned.
-
-    Raises
-    ------
-    ValueError
-        If it does.
-    """
-    weights = data.weights
-    if loss.leaves_out and weights is not None and not bool(same_place(weights=weights).any(weights > 0)):
-        raise ValueError(
-            f"no label of {name} counts in the loss: {loss!r} leaves out all of them. Pass labels, or another "
-            f"ignore_index."
-        )
-    return data
-
-
 def _as_weights(weights: Any, name: str) -> Array:
     if isinstance(weights, Mapping):
         raise TypeError(

@@ -20,6 +20,7 @@ from nnarray.training.inputs import inputs_of, placed, whole
 from nnarray.training.masked import outputs_of
 from nnarray.training.streamed import Streamed
 from nnarray.training.trainee import Trainee
+from nnarray.training.uncounted import counts_nothing
 from nnarray.typing import Array
 
 AUTO = "auto"
@@ -42,12 +43,10 @@ class Answers(NamedTuple):
 
 
 def scored(loss: Loss, metrics: Mapping[str, Measure], answers: Answers) -> dict[str, float]:
-    """The loss over all answers, and each metric; NaN if nothing counts. Waits for the device."""
-    weights = answers.weights
-    if weights is not None and not bool(same_place(weights=weights).any(weights > 0)):
-        value = math.nan  # nothing counts: 0 would be the loss of a perfect model
-    else:
-        value = float(loss.of_prepared(answers.outputs, answers.target, weights)[0])
+    """The loss over all answers, and each metric; nan if no target counts. Waits for the device."""
+    value = float(loss.of_prepared(answers.outputs, answers.target, answers.weights)[0])
+    if answers.weights is not None and counts_nothing(loss, [answers.weights]):
+        value = math.nan
     return {"loss": value} | {
         name: measured(name, metric, answers.outputs, answers.y, answers.sample_weight)
         for name, metric in metrics.items()

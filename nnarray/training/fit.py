@@ -26,7 +26,7 @@ from nnarray.training.beginnings import warn_of_beginning
 from nnarray.training.callbacks import Callback, Run
 from nnarray.training.checkpoints import CheckpointWriter, checkpoint_of, fingerprint
 from nnarray.training.context import TrainingContext
-from nnarray.training.data import Data, prepare, refuse_nothing_counts, validation_split
+from nnarray.training.data import Data, prepare, validation_split
 from nnarray.training.doubts import warn_of_doubts
 from nnarray.training.faults import naming_both
 from nnarray.training.history import History
@@ -40,6 +40,7 @@ from nnarray.training.settings import FitSettings
 from nnarray.training.state import TrainingState
 from nnarray.training.streamed import Streamed
 from nnarray.training.trainee import Trainee
+from nnarray.training.uncounted import refuse_nothing_counted
 from nnarray.training.weighting import weighted
 
 log = logging.getLogger("nnarray")
@@ -125,7 +126,8 @@ def _examples(model: Trainee, X: Any, y: Any, settings: FitSettings) -> tuple[Da
     check = settings.check_finite
     X, y, weights, validation = validation_split(model, *arrays, settings.validation, settings.key, check_finite=check)
     every = weighted(settings.class_weight, model, settings.loss, y, weights)
-    data = refuse_nothing_counts(prepare(model, X, y, every, settings.loss, check_finite=check), settings.loss)
+    data = prepare(model, X, y, every, settings.loss, check_finite=check)
+    refuse_nothing_counted(settings.loss, data.weights, "y")
     check_images(settings.augment, data.inputs, check_finite=check)
     if every is not weights:  # those of classes are for the training only
         data = data._replace(sample_weight=None if weights is None else as_data(weights, "sample_weight"))
@@ -242,7 +244,8 @@ def _held_out(model: Trainee, validation: Any, loss: Loss, check_finite: bool) -
     X, y, weights = (*validation, None)[:3]
     names = "validation_X validation_y validation_weight"
     data = prepare(model, X, y, weights, loss, check_finite=check_finite, names=names)
-    return refuse_nothing_counts(data, loss, "validation_y")
+    refuse_nothing_counted(loss, data.weights, "validation_y")
+    return data
 
 
 @contextmanager

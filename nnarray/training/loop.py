@@ -18,6 +18,7 @@ from nnarray.training.grains import GrainedTrainer
 from nnarray.training.stream_trainer import StreamTrainer
 from nnarray.training.streamed import Streamed
 from nnarray.training.trainer import Finished, Trainer
+from nnarray.training.uncounted import counts_nothing, message
 
 log = logging.getLogger("nnarray")
 
@@ -121,6 +122,10 @@ def next_epochs(
         run.history.steps = trainer.at.step
         model.restore(trainer.at.shown)
         shown = model.theta, model.state
+    if counts_nothing(trainer.loss, done.masses):
+        model.restore(saved.shown)
+        run.history.steps = saved.step
+        raise ValueError(message(trainer.loss, f"epoch {number + 1}"))
     means, finite = trainer.outcome(done)
     if not (finite and all(map(math.isfinite, means))):
         if not trainer.is_prepared:

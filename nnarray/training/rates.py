@@ -23,6 +23,7 @@ from nnarray.training.faults import naming_both
 from nnarray.training.state import TrainingState
 from nnarray.training.trainee import Trainee
 from nnarray.training.trainer import Finished, Trainer
+from nnarray.training.uncounted import refuse_nothing_counted
 
 NEAR = 0.35  # decades of rates on either side, over which losses are averaged
 MOST, BEYOND_IT = 0.75, 5.0  # of the fall of the loss; and times the rate at which it has fallen so far
@@ -160,6 +161,7 @@ def search(
     with naming_both(model, X, y, named, check_finite=True):
         X, chosen = decided(named, model, X, y)
         data = prepare(model, X, y, sample_weight, chosen)
+        refuse_nothing_counted(chosen, data.weights, "y")
     start = TrainingState(model.theta, model.state, rule.slots(model.theta, model.wiring.params))
     trainer = Trainer.of(
         model,

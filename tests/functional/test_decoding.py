@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from dataclasses import dataclass
 from typing import Any
 
@@ -193,3 +195,73 @@ def test_what_is_compiled_consumes_nothing() -> None:
         nn.testing.assert_close(
             further(be.asarray(tokens))[0, -1], to_host(be, model.decode(be.asarray(tokens), cache.copy())[0])[0, -1]
         )
+
+
+# --- What is in a cache ----------------------------------------------------------------------------------------------
+
+
+def reader(be: nn.Backend) -> nn.Model:
+    return nn.Network(nn.LSTM(4), nn.Dense(1)).init((5, 3), seed=0, backend=be, dtype="float32")
+
+
+def test_states_of_other_names_shapes_or_dtypes_are_refused(be: nn.Backend) -> None:
+    """A layer that finds no state would begin with zeros."""
+    model, X = reader(be), be.asarray(np.ones((2, 5, 3)), dtype="float32")
+    h = be.asarray(np.random.default_rng(0).normal(size=(2, 1, 4)), dtype="float32")
+    other = be.asarray(np.ones((2, 1, 4)), dtype="float16" if be.name == "numpy" else "int32")
+
+    def begun(layers: Any) -> Any:
+        return to_host(be, model.decode(X, model.new_cache(2)._replace(layers=layers))[0])
+
+    right = {"hidden": h, "cell": h}
+    assert not np.allclose(begun({"0": right, "1": {}}), begun(model.new_cache(2).layers))
+    for layers, error, message in (
+        ({"0": {"h": h, "c": h}}, ValueError, r"layers\['0'\] of the cache has 'h', 'c', where .* 'hidden', 'cell'"),
+        ({"0": {"hidden": h}}, ValueError, r"layers\['0'\] of the cache has 'hidden', where"),
+        (
+            {"lstm": right},
+            ValueError,
+            r"layers of the cache has 'lstm', where the network has '0'\. .*new_cache\(2, 5\)",
+        ),
+        ({}, ValueError, r"layers of the cache has nothing, where"),
+        ({"0": h}, TypeError, r"layers\['0'\] of the cache must be a dict with 'hidden', 'cell'"),
+        (right | {"0": right}, ValueError, r"layers of the cache has 'hidden', 'cell', '0'"),
+        ({"0": {"hidden": h, "cell": h[:1, ...]}}, ValueError, r"\['cell'\] of the cache has shape \(1, 1, 4\), where"),
+        (
+            {"0": {"hidden": other, "cell": h}},
+            TypeError,
+            r"\['hidden'\] of the cache is .*, where the network has float32",
+        ),
+        ({"0": {"hidden": [1.0], "cell": h}}, TypeError, r"\['hidden'\] of the cache must be an array; got \[1\.0\]"),
+    ):
+        with pytest.raises(error, match=message):
+            begun(layers)
+    changed = model.new_cache(2)
+    changed.layers["0"] = {"h": h, "c": h}
+    with pytest.raises(ValueError, match="of the cache has 'h', 'c', where"):
+        model.decode(X, changed)
+
+
+def test_the_cache_of_another_network_is_refused(be: nn.Backend) -> None:
+    model, tokens = reader(be), be.asarray([[1], [2]])
+    attention = nn.Network(nn.Embedding(5, 4), nn.MultiHeadAttention(2, causal=True), nn.Dense(5))
+    other = attention.init((5,), seed=0, backend=be, dtype="float32")
+    with pytest.raises(ValueError, match=r"has '0', where the network has '1'"):
+        other.decode(tokens, model.new_cache(2))
+    wider = nn.Network(nn.Embedding(5, 8), nn.MultiHeadAttention(2, causal=True), nn.Dense(5))
+    with pytest.raises(ValueError, match=r"\['keys'\] of the cache has shape \(2, 2, 5, 4\), where .* \(2, 2, 5, 2\)"):
+        other.decode(tokens, wider.init((5,), seed=0, backend=be, dtype="float32").new_cache(2))
+
+
+def test_a_cache_of_another_library_is_refused(host: nn.Backend) -> None:
+    model = reader(nn.backend("strict"))
+    with pytest.raises(TypeError, match=r"of the cache is an array of numpy .* and theta one of strict"):
+        model.decode(nn.backend("strict").asarray(np.ones((2, 1, 3)), dtype="float32"), reader(host).new_cache(2))
+
+
+def test_copies_of_a_cache_fit(host: nn.Backend) -> None:
+    model, X = reader(host), np.ones((2, 1, 3), dtype="float32")
+    _, cache = model.decode(X, model.new_cache(2))
+    want = model.decode(X, cache.copy())[0]
+    for other in (pickle.loads(pickle.dumps(cache)), copy.deepcopy(cache), cache.copy()):
+        assert np.array_equal(model.decode(X, other)[0], want)
