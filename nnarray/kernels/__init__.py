@@ -51,7 +51,6 @@ from nnarray.kernels.standard.updates import (
     adamax_update,
     amsgrad_update,
     decayed,
-    decayed_update,
     limited_gradient,
     lion_update,
     momentum_update,
@@ -59,6 +58,7 @@ from nnarray.kernels.standard.updates import (
     radam_update,
     rmsprop_update,
     sgd_update,
+    shrunk,
 )
 from nnarray.kernels.standard.vectors import all_finite, joined, shortened, stacked
 from nnarray.kernels.writing import put

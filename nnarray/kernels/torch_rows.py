@@ -1,4 +1,4 @@
-"""PyTorch's own versions of kernels of rows: gradients of products, heads next to each other, and labels."""
+"""PyTorch's own versions of more kernels: gradients of products, heads next to each other, labels, weight decay."""
 
 from __future__ import annotations
 
@@ -66,3 +66,11 @@ def _of_labels(logits: Any, labels: Any, scale: float) -> tuple[Any, Any]:
     losses = -known.gather(-1, places)[..., 0]
     gradient = known.exp_().mul_(scale)
     return losses, gradient.scatter_add_(-1, places, gradient.new_full((), -scale).expand(places.shape))
+
+
+@kernels.shrunk.fast("torch")
+def shrunk(theta: Any, decays: Any, *, factor: Any) -> Any:
+    """In one pass."""
+    if not isinstance(factor, float) or not is_plain(theta, decays) or theta.dtype != decays.dtype:
+        return kernels.shrunk.definition(theta, decays, factor=factor)
+    return torch.addcmul(theta, theta, decays, value=-factor)

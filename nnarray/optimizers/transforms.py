@@ -128,7 +128,7 @@ class DecoupledDecay(Transform):
         factor = info.numbers["rate"] * self.decay
         if info.decays is None:
             return gradient, theta - factor * theta, slots
-        return gradient, kernels.decayed_update(theta, info.decays, rate=factor), slots
+        return gradient, kernels.shrunk(theta, info.decays, factor=factor), slots
 
 
 @dataclass(frozen=True)

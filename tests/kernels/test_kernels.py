@@ -332,13 +332,16 @@ CASES: dict[str, Callable[[], list[Case]]] = {
         case(normal(600, 3), RNG.integers(0, 3, 600), total=600),
     ],
     "sgd_update": lambda: of_update(2, [{"rate": 0.1}]),
-    "decayed_update": lambda: of_update(2, [{"rate": 0.1}]),
     "momentum_update": lambda: of_update(3, [MOMENTUM | {"nesterov": n} for n in (True, False)]),
     "adam_update": lambda: of_update(4, [ADAM]),
     "decayed": lambda: [
         case(normal(1001), normal(1001), np.round(RNG.random(1001)), decay=0.3),
         case(normal(5), normal(5), None, decay=0.3),
         case(normal(0), normal(0), np.zeros(0), decay=0.3),
+    ],
+    "shrunk": lambda: [
+        case(normal(70_001), np.round(RNG.random(70_001)), factor=0.3),
+        case(normal(0), np.zeros(0), factor=0.3),
     ],
     "limited_gradient": lambda: [
         case(normal(1001)),

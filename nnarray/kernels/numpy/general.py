@@ -123,6 +123,20 @@ def _of_labels(logits: Any, labels: Any) -> Any:
     return loops if loops and loops.takes(logits, labels, logits.shape[-1]) else None
 
 
+@kernels.shrunk.fast("numpy")
+def shrunk(theta: Any, decays: Any, *, factor: Any) -> Any:
+    """In blocks that stay in the cache."""
+    if getattr(factor, "ndim", 0) or theta.dtype != decays.dtype:
+        return kernels.shrunk.definition(theta, decays, factor=factor)
+    result = np.empty_like(theta)
+    for start in range(0, theta.size, BLOCK):
+        before, part = theta[start : start + BLOCK], result[start : start + BLOCK]
+        np.multiply(decays[start : start + BLOCK], factor, out=part)
+        np.multiply(before, part, out=part)
+        np.subtract(before, part, out=part)
+    return result
+
+
 @kernels.threefry.fast("numpy")
 def threefry(counter: Any, high: Any, key0: Any, key1: Any) -> Any:
     """The rounds in place on unsigned words, in blocks that stay in the cache."""

@@ -34,6 +34,12 @@ def decayed(gradient: Array, theta: Array, decays: Array | None, *, decay: float
     return gradient + decay * shrunk
 
 
+@kernel
+def shrunk(theta: Array, decays: Array, *, factor: Any) -> Array:
+    """theta - factor decays theta: decoupled weight decay, where `decays` is 1."""
+    return theta - theta * (factor * decays)
+
+
 def _squared(gradient: Array, square: Array, decay: float) -> tuple[Array, Array]:
     """g limited, and v <- a v + (1 - a) g^2, of a gradient whose square alone may be too large."""
     gradient = limited_gradient(gradient)
@@ -51,12 +57,6 @@ def _moments(gradient: Array, mean: Array, square: Array, beta1: float, beta2: f
 def sgd_update(theta: Array, gradient: Array, *, rate: Any) -> Array:
     """theta <- theta - rate g."""
     return theta - rate * gradient
-
-
-@update("rate")
-def decayed_update(theta: Array, decays: Array, *, rate: Any) -> Array:
-    """theta <- theta - rate decays theta: decoupled weight decay, where `decays` is 1."""
-    return theta - theta * (rate * decays)
 
 
 @update("rate")
