@@ -49,6 +49,7 @@ EXCEPT = {
 ON_JAX = [
     "test_add",
     "test_conv_with_strides_padding",
+    "test_dynamicquantizelinear",
     "test_gather_0",
     "test_gru_defaults",
     "test_if",
@@ -57,6 +58,7 @@ ON_JAX = [
     "test_lstm_defaults",
     "test_matmul_2d",
     "test_maxpool_2d_default",
+    "test_quantizelinear",
     "test_reduce_sum_do_not_keepdims_example",
     "test_reshape_zero_dim",
     "test_resize_upsample_scales_linear",
