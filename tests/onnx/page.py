@@ -20,7 +20,8 @@ operator set in which it is computed. Several numbers are several definitions.
 
 ONNX has tests for its operators. Of those that test an operator directly, {direct} have inputs and outputs of
 dtypes that NumPy has. A test of this package runs {numpy} of them on NumPy, {torch} on PyTorch, and a few of each
-family on JAX, where each one is compiled. The others, with their reasons:
+family on JAX, where each one is compiled; `pytest --every-case tests/onnx/test_nodes.py` runs all there, too. The
+others, with their reasons:
 
 | cases | number | reason |
 | --- | --- | --- |

@@ -10,6 +10,7 @@ from nnarray.onnx.operators.common import Call, axis_of, is_float, kind, room, s
 from nnarray.onnx.operators.convolution import convolved
 from nnarray.onnx.operators.table import operator
 from nnarray.onnx.operators.windows import Windows
+from nnarray.recording import Traced
 
 RANGES = {"uint8": (0, 255), "int8": (-128, 127), "uint16": (0, 65535), "int16": (-32768, 32767)}
 SIGNIFICANT = {"float32": 24, "float64": 53}
@@ -46,10 +47,17 @@ def quantize_linear(
     xp, dtype = space(x), zero.dtype if zero is not None else call.dtype(output_dtype or "uint8")
     low, high = RANGES[_name(call, zero, output_dtype)]
     scale = _along(scale, x, axis, block_size)
-    q = xp.round(_same(x, scale) / scale)
+    q = xp.round(_quotient(_same(x, scale), scale))
     if zero is not None:
         q = q + space(zero).astype(_along(zero, x, axis, block_size), q.dtype)
     return xp.astype(xp.clip(q, low, high), dtype)
+
+
+def _quotient(x: Any, scale: Any) -> Any:
+    """x / scale, rounded once: a compiler would multiply by the inverse of a single number, which rounds twice."""
+    if not any(isinstance(each, Traced) for each in (x, scale)):
+        scale = space(scale).broadcast_to(scale, x.shape)
+    return x / scale
 
 
 def _same(x: Any, scale: Any) -> Any:
@@ -92,7 +100,7 @@ def dynamic_quantize_linear(call: Call, x: Any) -> Any:
     scale = (high - low) / 255.0
     safe = xp.where(scale == 0, xp.ones_like(scale), scale)
     point = xp.clip(xp.round(-low / safe), 0.0, 255.0)
-    q = xp.clip(xp.round(x / safe) + point, 0.0, 255.0)
+    q = xp.clip(xp.round(_quotient(x, safe)) + point, 0.0, 255.0)
     dtype = call.dtype("uint8")
     return xp.astype(q, dtype), scale, xp.astype(point, dtype)
 
