@@ -1324,6 +1324,7 @@ TEXTS: dict[str, Case] = {
     "a text at which to stop that is empty": lambda b: lambda: with_tokenizer().generate("ab", stop=""),
     "no such text file": lambda b: lambda: nn.datasets.tokenized("t.txt", nn.text.ByteTokenizer()),
     "a character that is not in the vocabulary": lambda b: lambda: nn.text.CharacterTokenizer("ab\n").encode("aba\nZ"),
+    "half a character in a vocabulary": lambda b: lambda: nn.text.CharacterTokenizer("a\ud800"),
     "half a character": lambda b: lambda: nn.text.ByteTokenizer().encode("a\ud800"),
     "bytes instead of text": lambda b: lambda: nn.text.ByteTokenizer().encode(b"ab"),  # type: ignore[arg-type]
     "texts of different lengths, and no token to pad with": lambda b: (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 from nnarray.names import shown
 from nnarray.text.pairs import BytePairTokenizer, tokens_in_order
-from nnarray.text.reading import json_in, json_text
+from nnarray.text.reading import json_in
 from nnarray.text.tokenizer import FORMAT, Tokenizer
 from nnarray.text.wordpiece import BEGIN, LONGEST, SEPARATOR, UNKNOWN, WordPieceTokenizer
 
@@ -22,7 +23,7 @@ WHOLE, SETTINGS, PIECES, PAIRS, MERGES = (
     "vocab.json",
     "merges.txt",
 )
-NO_LINE = re.compile("[\\r\\n\\ud800-\\udfff]")  # what a line of text in UTF-8 cannot hold
+NO_LINE = re.compile("[\\r\\n]")  # what a line of text cannot hold
 FILES = (WHOLE, PIECES, PAIRS, MERGES, OWN)
 OTHERS = ("tokenizer.model", "spiece.model", "sentencepiece.bpe.model")
 """Files of tokenizers that are not here."""
@@ -46,7 +47,7 @@ def _lines(lines: tuple[str, ...]) -> str:
 
 
 def _json(values: Mapping[str, Any]) -> str:
-    return json_text(values, indent=2) + "\n"
+    return json.dumps(values, ensure_ascii=False, indent=2) + "\n"
 
 
 def published_in(folder: Path) -> Tokenizer | None:

@@ -6,7 +6,7 @@ import codecs
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -53,12 +53,6 @@ def lines_of(file: Path) -> list[str]:
     except UnicodeDecodeError as error:
         raise ValueError(f"{str(file)!r} is not text in UTF-8: byte {error.start} does not fit.") from error
     return [line.removesuffix("\r") for line in text.removesuffix("\n").split("\n")]
-
-
-def json_text(values: Mapping[str, Any], indent: int | None = None) -> str:
-    """Values as JSON that UTF-8 can hold: half a character, a lone surrogate, is written as its number."""
-    text = json.dumps(values, ensure_ascii=False, indent=indent)
-    return text.encode("utf-8", errors="backslashreplace").decode("utf-8")
 
 
 def json_in(file: Path) -> dict[str, Any]:

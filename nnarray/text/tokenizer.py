@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import fields
@@ -14,7 +16,6 @@ from nnarray.files import replace_by
 from nnarray.kernels.loops import read
 from nnarray.names import shown
 from nnarray.text.batches import Batch, padded
-from nnarray.text.reading import json_text
 
 FORMAT = "nnarray tokenizer"
 """The mark of a file of a tokenizer."""
@@ -194,7 +195,7 @@ class Tokenizer(ABC):
         file = Path(path)
         if file.suffix != ".json":
             raise ValueError(f"a tokenizer is saved as a .json file; got {str(path)!r}. Pass another path.")
-        replace_by(file, json_text({"format": FORMAT} | self.to_json()).encode("utf-8"))
+        replace_by(file, json.dumps({"format": FORMAT} | self.to_json(), ensure_ascii=False).encode("utf-8"))
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({len(self)} tokens)"
@@ -218,6 +219,7 @@ def checked_vocabulary(tokens: Any, what: str) -> None:
     if not tokens:
         raise ValueError(f"{what} must have at least one token; got none.")
     seen: dict[str, int] = {}
+    _refuse_half_characters(tokens, what)
     for i, token in enumerate(tokens):
         if not token or token in seen:
             fault = (
@@ -225,6 +227,26 @@ def checked_vocabulary(tokens: Any, what: str) -> None:
             )
             raise ValueError(f"{what}: a token {fault}. Each token must be there once.")
         seen[token] = i
+
+
+HALF = re.compile("[\ud800-\udfff]")  # a lone surrogate, which UTF-8 and so no file of a model can hold
+
+
+def _refuse_half_characters(tokens: tuple[str, ...], what: str) -> None:
+    """Refuse a token with half a character.
+
+    Raises
+    ------
+    ValueError
+        The message has its code.
+    """
+    half = HALF.search("".join(tokens))
+    if half is not None:
+        number = next(i for i, token in enumerate(tokens) if half[0] in token)
+        raise ValueError(
+            f"{what}: token {number} has half a character, U+{ord(half[0]):04X}, which UTF-8 cannot hold. Read the "
+            f"text with its own encoding, or leave it out: text.encode('utf-8', 'ignore').decode('utf-8')."
+        )
 
 
 def checked_text(text: Any) -> str:

@@ -331,11 +331,23 @@ def test_a_file_of_a_tokenizer_is_replaced_as_a_whole(tmp_path: Path, monkeypatc
     assert [each.name for each in tmp_path.iterdir()] == ["t.json"]
 
 
-def test_half_a_character_is_kept_in_files(tmp_path: Path) -> None:
-    """Some files and terminals give them for bytes that they cannot read."""
-    for tokenizer in (
-        nn.text.CharacterTokenizer("ab\udce9"),
-        nn.text.WordPieceTokenizer(("[UNK]", "\udce9"), ends=False),
-    ):
-        tokenizer.save(tmp_path / "t.json")
-        assert nn.text.load(tmp_path / "t.json") == tokenizer
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda half: nn.text.CharacterTokenizer(f"ab{half}"),
+        lambda half: nn.text.CharacterTokenizer.of(f"{half}ba"),
+        lambda half: nn.text.WordPieceTokenizer(("[UNK]", "a", f"b{half}c"), ends=False),
+        lambda half: nn.text.BytePairTokenizer(("a", "b", half), ()),
+        lambda half: nn.text.BytePairTokenizer.train("ab", 257, specials=[half]),
+        lambda half: nn.text.tokenizer_from_json({"kind": "characters", "characters": f"ab{half}"}),
+    ],
+)
+def test_half_a_character_is_no_token(make: Any) -> None:
+    """Some files and terminals give them for bytes that they cannot read; no file can hold them."""
+    for half in ("\udce9", "\ud800"):
+        code = f"{ord(half):04X}"
+        with pytest.raises(
+            ValueError, match=rf"token \d+ has half a character, U\+{code}, .*Read the text with its own"
+        ):
+            make(half)
+    assert nn.text.CharacterTokenizer("a\U0001f600").encode("\U0001f600") == [1]
