@@ -23,7 +23,7 @@ MANY_ENTRIES = 100_000  # of a thread's part at least
 
 
 def _normal(builder: Any, constants: list[Any], place: Any) -> Any:
-    """(x - mean) / deviation: without flags, as both directions must have the same bits."""
+    """(x - mean) / deviation: without flags, as both directions must give equal numbers, bit for bit."""
     return builder.fmul(builder.fsub(load(builder, place), constants[0]), constants[1])
 
 

@@ -48,7 +48,7 @@ def _times(x: Any, window: Window | None) -> int:
 
 
 class _Blocks:
-    """The moments and the outputs; kept are inputs and outputs alone, as both directions compute the same bits."""
+    """The moments and the outputs; kept are inputs and outputs alone, as both directions compute equal numbers."""
 
     def __init__(self, x: Any, weight: Any, bias: Any, epsilon: float, window: Window | None) -> None:
         self.given, self.weight, self.window = x, weight, window or Window((1, 1))
