@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from nnarray.kernels.numba.functions import piece
 from nnarray.kernels.numba.memory import empty, flat
 from nnarray.kernels.numba.vectors import LANES, MANY, compiled, largest1, largest4, to_first
 from nnarray.kernels.standard.windows import Window
@@ -16,25 +17,42 @@ MANY_ENTRIES = 100_000  # of a thread's part at least: in the pullback
 COMPARISONS = 1_500_000 // 8  # and of the values: some 30 us
 
 
+@piece
+def _largest(
+    x: Any, at: int, down: int, across: int, rows: int, columns: int, y: Any, to: int, channels: int
+) -> None:  # fmt: skip
+    """The largest entries of a window, LANES channels or more."""
+    lanes = MANY * LANES if channels >= MANY * LANES else LANES
+    for lane in range(0, channels, lanes):
+        k = min(lane, channels - lanes)  # the last lanes go back to where they are full
+        if lanes == LANES:
+            largest1(x, at + k, down, across, rows, columns, y, to + k)
+        else:
+            largest4(x, at + k, down, across, rows, columns, y, to + k)
+
+
 @compiled
 def _max_pool(x: Any, y: Any, at: int, step: int, sizes: Any, window: Any, lines: Any) -> None:
     """Rows of y, `step` entries apart, LANES channels or more; sizes are height, width, channels and positions."""
     height, width, channels, down, across = sizes
     taps_down, taps_across, stride_down, stride_across, above, beside = window
-    lanes = MANY * LANES if channels >= MANY * LANES else LANES
+    columns = np.empty(width * channels if stride_across == 1 and taps_across > 2 else 0, dtype=np.float32)
     for line in range(lines[0], lines[1]):
         top = line % down * stride_down - above
         first, last = max(top, 0), min(top + taps_down, height)
+        start, out = (line // down * height + first) * width * channels, at + line * across * step
+        if columns.size:  # down first: the windows beside each other share the largest of a column
+            for j in range(width):
+                offset = start + j * channels
+                _largest(x, offset, width * channels, channels, last - first, 1, columns, j * channels, channels)
         for q in range(across):
             left = q * stride_across - beside
             begin, end = max(left, 0), min(left + taps_across, width)
-            offset, out = ((line // down * height + first) * width + begin) * channels, at + (line * across + q) * step
-            for lane in range(0, channels, lanes):
-                k = min(lane, channels - lanes)  # the last lanes go back to where they are full
-                if lanes == LANES:
-                    largest1(x, offset + k, width * channels, channels, last - first, end - begin, y, out + k)
-                else:
-                    largest4(x, offset + k, width * channels, channels, last - first, end - begin, y, out + k)
+            offset, to = begin * channels, out + q * step
+            if columns.size:
+                _largest(columns, offset, 0, channels, 1, end - begin, y, to, channels)
+            else:
+                _largest(x, start + offset, width * channels, channels, last - first, end - begin, y, to, channels)
 
 
 @compiled
