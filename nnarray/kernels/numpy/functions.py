@@ -13,7 +13,7 @@ from nnarray.kernels.numpy.general import BLOCK, CHUNK
 from nnarray.kernels.registry import TABLE, Kernel
 
 OWN = {"identity", "relu"}  # with nothing to do, and with loops of their own
-MANY_CALLS = 16 * BLOCK  # entries times operations from which a loop pays: each of NumPy's calls goes over all entries
+MANY_CALLS = 8 * BLOCK  # entries times operations from which a loop pays: each of NumPy's calls goes over all entries
 
 
 def _register(function: Function, value: Kernel[..., Any], pullback: Kernel[..., Any]) -> None:
