@@ -130,6 +130,8 @@ class BytePairTokenizer(OfBytes):
 
         Raises
         ------
+        TypeError
+            If `specials` is one text.
         ValueError
             If `size` is too small.
 
@@ -137,6 +139,8 @@ class BytePairTokenizer(OfBytes):
         ----------
         .. [1] Sennrich, Haddow & Birch (2016), Neural machine translation of rare words with subword units. ACL.
         """
+        if isinstance(specials, str):  # its letters would be the tokens
+            raise TypeError(f"specials must be several texts; got one, {shown(specials)}. Pass ({shown(specials)},).")
         names = tuple(specials)
         alphabet = sorted(symbols())
         if size < len(alphabet) + len(names):

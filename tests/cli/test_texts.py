@@ -197,3 +197,13 @@ def test_the_demo_writes_while_it_learns(monkeypatch: pytest.MonkeyPatch) -> Non
     assert done.stdout.count("There was once") == 2
     assert done.stdout.endswith("figure: nnarray-text.png\n")
     assert size_of("nnarray-text.png")[0] > 1000
+
+
+def test_a_sample_begins_as_the_text_of_the_training_does(host: nn.Backend) -> None:
+    """`nnarray train` puts no end into its tokens, so that a model has never seen what follows one."""
+    tokenizer = nn.text.BytePairTokenizer.train("a b", 257)
+    model = nn.models.gpt(257, 8, 1, 2).init((4,), seed=0)
+    model.tokenizer = tokenizer
+    assert texts.first_prompt(model) == ""
+    model.metadata["input"] = {"kind": "text"}
+    assert texts.first_prompt(model) == "\n"

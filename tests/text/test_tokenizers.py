@@ -259,6 +259,11 @@ def test_names_of_other_libraries(name: str, says: str) -> None:
             r"tokens must be integers along one axis; got 1\.5 at position 0",
         ),
         (lambda: TOKENIZERS[1].batch("ab"), TypeError, r"texts must be several texts; got one, 'ab'\. Pass \[text\]"),
+        (
+            lambda: nn.text.BytePairTokenizer.train("ab", 300, specials="<|end|>"),
+            TypeError,
+            r"specials must be several texts; got one, '<\|end\|>'\. Pass \('<\|end\|>',\)",
+        ),
         (lambda: TOKENIZERS[1].batch([]), ValueError, r"there are no sequences to pad"),
         (lambda: TOKENIZERS[1].save("t.txt"), ValueError, r"saved as a \.json file; got 't\.txt'"),
         (

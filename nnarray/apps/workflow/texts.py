@@ -31,7 +31,7 @@ from nnarray.models import gpt
 from nnarray.names import named
 from nnarray.network import load as load_model
 from nnarray.optimizers import ALSO, OPTIMIZERS, AdamW
-from nnarray.text.characters import ByteTokenizer, CharacterTokenizer
+from nnarray.text.characters import ByteTokenizer, CharacterTokenizer, OfBytes
 from nnarray.text.pairs import BytePairTokenizer
 from nnarray.text.reading import text_in
 from nnarray.text.tokenizer import Tokenizer
@@ -303,6 +303,7 @@ def first_prompt(model: Model) -> str:
     """Where a text begins if no prompt is given: at the beginning of a line, or with the first token."""
     tokenizer = model.tokenizer
     assert tokenizer is not None
-    if tokenizer.end is not None:
+    of_lines = "input" in model.metadata  # `nnarray train` puts no end into its tokens
+    if tokenizer.end is not None and not of_lines:
         return ""
-    return "\n" if "\n" in tokenizer.numbers else tokenizer.tokens[0]
+    return "\n" if isinstance(tokenizer, OfBytes) or "\n" in tokenizer.numbers else tokenizer.tokens[0]
