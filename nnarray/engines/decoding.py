@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from nnarray.backends import copy, library_of
 from nnarray.functional.propagation import Wiring
-from nnarray.kernels.decoding import Plan, Unplanned, plan_of
+from nnarray.kernels.decoding import Plan, Unplanned, plan_of, refuse_unwritable
 from nnarray.kernels.engines import LAYERS, computing
 from nnarray.layers.base import Layer, own
 from nnarray.layers.containers import is_plain_row
@@ -53,6 +53,7 @@ def decoder_of(wiring: Wiring, theta: Array, cache: Any, engine: str) -> Planned
     tree, inside = (mapped(owner.shared, each) for each in (wiring.params.tree(theta), cache.layers))
     with computing(engine):
         try:
+            refuse_unwritable(leaves(inside))
             plan = plan_of(cache.batch, owner.shared(theta).dtype, theta.shape[0], engine)
             outputs = None if plan is None else Lowering(plan, cache.length).layer(wiring.network, tree, inside, None)
         except Unplanned:

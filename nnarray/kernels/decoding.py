@@ -25,6 +25,19 @@ class Heads(NamedTuple):
     size: int
 
 
+def refuse_unwritable(arrays: list[Any]) -> None:
+    """Refuse arrays of a cache into which a plan cannot write, or of which entries share their memory.
+
+    Raises
+    ------
+    Unplanned
+        So that the layers compute, which copy them or say so.
+    """
+    for x in arrays:
+        if not x.flags.writeable or any(n > 1 and step == 0 for n, step in zip(x.shape, x.strides, strict=True)):
+            raise Unplanned
+
+
 class Plan(Protocol):
     """All operations take rows, shape (batch, features), and weights as NumPy's arrays."""
 

@@ -11,6 +11,7 @@ import pytest
 
 import nnarray as nn
 from nnarray.kernels import threads
+from nnarray.recording.trees import mapped
 from tests.tolerances import to_host
 
 LENGTH, COUNT = 24, 60
@@ -243,3 +244,42 @@ def test_the_bits_do_not_depend_on_the_threads(planned: nn.Backend, monkeypatch:
     threads._team.cache_clear()
     for each in found[1:]:
         np.testing.assert_array_equal(each, found[0])
+
+
+@pytest.mark.parametrize("engine", ["numpy", "numba"])
+def test_no_plan_writes_into_what_cannot_be_written(engine: str) -> None:
+    model = model_of(nn.backend("numpy"), engine)
+    _, cache = model.decode(TOKENS[:, :3], model.new_cache(2))
+    kept: list[tuple[bytes, np.ndarray]] = []
+
+    def of_bytes(x: np.ndarray) -> np.ndarray:
+        kept.append((x.tobytes(), x.copy()))
+        return np.frombuffer(kept[-1][0], x.dtype).reshape(x.shape)
+
+    with pytest.raises(ValueError, match="read-only"):
+        model.decode(TOKENS[:, 3:4], cache._replace(layers=mapped(of_bytes, cache.layers)))
+    assert all(memory == x.tobytes() for memory, x in kept)
+
+
+@pytest.mark.parametrize("engine", ["numpy", "numba", "layers"])
+def test_sequences_that_share_memory_are_not_mixed(engine: str) -> None:
+    torch = pytest.importorskip("torch")
+    model = model_of(nn.backend("torch"), engine)
+    _, cache = model.decode(torch.asarray(TOKENS[:1, :3]), model.new_cache(1))
+    shared = cache._replace(layers=mapped(lambda x: x.expand(2, *x.shape[1:]), cache.layers), batch=2)
+    with pytest.raises(RuntimeError, match="single memory location"):
+        model.decode(torch.asarray(TOKENS[:, 3:4]), shared)
+
+
+@pytest.mark.parametrize("norm", ["rms", "layer"])
+@pytest.mark.parametrize("engine", ["numpy", "numba"])
+def test_squares_of_large_numbers_do_not_overflow(engine: str, norm: str) -> None:
+    model = model_of(nn.backend("numpy"), engine, norm=norm)
+    params = model.params
+    name = next(name for name, each in params.items() if each.shape == (COUNT, 32))
+    model.set_params({name: params[name] * np.float32(1e21)})
+    got, _ = decoded(model, TOKENS[:, :6], first=1)
+    model.engine = "layers"
+    want, _ = decoded(model, TOKENS[:, :6], first=1)
+    assert np.isfinite(want).all() and np.abs(want).max() > 0
+    np.testing.assert_allclose(got, want, rtol=1e-3, atol=1e-3 * np.abs(want).max())

@@ -95,3 +95,17 @@ def test_training_merges_the_layers_and_hooks_part_them(be: nn.Backend, pooled: 
     pairs += both(merged.state, apart.state, "1")
     for got, want in pairs:
         close(be.to_numpy(got), be.to_numpy(want).astype(float), "float32", c=200.0)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float64"])
+@pytest.mark.parametrize("engine", ["numba", "numpy"])
+@pytest.mark.parametrize("window", ["none", "side by side"])
+def test_gradients_of_another_dtype_are_read_as_what_they_are(engine: str, window: str, dtype: str) -> None:
+    x = np.round(32.0 * drawn(4, 6, 6, 16)) / 16.0
+    shape = (4, 6, 6, 16) if window == "none" else (4, 3, 3, 16)
+    dy = np.round(16.0 * drawn(*shape)) / 16.0
+    with computing(engine):
+        got = results(kernels.normalised_relu, x, dy.astype(dtype), WINDOWS[window])
+    want = results(kernels.normalised_relu.definition, x.astype(float), dy.astype(float), WINDOWS[window])
+    for g, w in zip(got[3:], want[3:], strict=True):
+        close(g / np.abs(w).max(), w / np.abs(w).max(), "float16" if dtype == "float16" else "float32", c=300.0)

@@ -242,7 +242,7 @@ def _of_entries(x: Any, moments: Any, weight: Any, bias: Any) -> tuple[Any, Call
     by_rows(lambda part: _relu(rows, numbers, part, y.reshape(rows.shape)), rows)
 
     def pullback(dy: Any) -> Any:
-        dy, dx = np.ascontiguousarray(dy), empty(x.shape)
+        dy, dx = np.ascontiguousarray(dy, np.float32), empty(x.shape)
         d, v, u = (each.reshape(rows.shape) for each in (dy, x, y))
         sums = summed_rows(lambda part, db, dw: _relu_sums(d, v, u, numbers, part, db, dw), rows, x.shape[-1])
         constants, dw, db = _gradients(sums, moments, weight, rows.size // x.shape[-1])
@@ -265,7 +265,7 @@ def _of_windows(x: Any, moments: Any, weight: Any, bias: Any, window: Window) ->
     shared(some, n * down, MANY_ENTRIES * down // x[0].size + 1)
 
     def pullback(dy: Any) -> Any:
-        dy, dx = np.ascontiguousarray(dy), empty(x.shape)
+        dy, dx = np.ascontiguousarray(dy, np.float32), empty(x.shape)
         (rows, _), (seen, _) = repeated(dy, None), repeated(z, None)
         sums = summed_rows(lambda part, db, dw: _pool_sums(rows, seen, part, db, dw), rows, channels)
         constants, dw, db = _gradients(sums, moments, weight, x.size // channels)

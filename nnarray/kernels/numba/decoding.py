@@ -141,15 +141,15 @@ def _normalised(a: Any, units: Any) -> None:
     weight, epsilon = _row(a[1], 0, size), _row(a[5], 0, 1)[0]
     for n in range(units[0], units[1]):
         x, y = _row(a[0], n, size), _row(a[3], n, size)
-        mean, squares = np.float32(0), np.float32(0)
+        mean, squares = np.float32(0), 0.0  # in double precision no square overflows
         if a[6]:
             for k in range(size):
                 mean += x[k]
             mean /= np.float32(size)
         for k in range(size):
-            d = x[k] - mean
+            d = np.float64(x[k] - mean)
             squares += d * d
-        inverse = np.float32(1) / np.sqrt(squares / np.float32(size) + epsilon)
+        inverse = np.float32(1.0 / np.sqrt(squares / size + epsilon))
         for k in range(size):
             y[k] = (x[k] - mean) * inverse * weight[k]
         if a[2]:

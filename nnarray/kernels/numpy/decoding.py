@@ -77,11 +77,11 @@ class Plan:
 
     def normalised(self, x: Any, weight: Any, bias: Any, epsilon: float, *, centred: bool) -> Any:
         """Weight (x - mean) / sqrt(variance + epsilon) + bias; the mean is 0 if not `centred`."""
-        y, squares = np.empty_like(x), np.empty_like(x)
+        y, squares = np.empty_like(x), np.empty(x.shape)  # in double precision no square of float32 overflows
 
         def call() -> None:
             z = np.subtract(x, x.mean(axis=1, keepdims=True), out=y) if centred else x
-            variance = np.multiply(z, z, out=squares).mean(axis=1, keepdims=True)
+            variance = np.multiply(z, z, out=squares, dtype=squares.dtype).mean(axis=1, keepdims=True)
             np.multiply(z, 1.0 / np.sqrt(variance + epsilon), out=y)
             np.multiply(y, weight, out=y)
             if bias is not None:
