@@ -1330,6 +1330,7 @@ TEXTS: dict[str, Case] = {
     "texts of different lengths, and no token to pad with": lambda b: (
         lambda: nn.text.CharacterTokenizer("abc").batch(["a", "bc"])
     ),
+    "padding in a text": lambda b: lambda: nn.text.ByteTokenizer().batch(["a", "a\0"]),
     "a token that is not in the vocabulary": lambda b: lambda: nn.text.ByteTokenizer().decode([1, 256]),
     "a token twice in a vocabulary": lambda b: lambda: nn.text.WordPieceTokenizer(("a", "b", "a")),
     "files of two tokenizers": of_files('{"a": 0, "b": 1}', "a b\n"),

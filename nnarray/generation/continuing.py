@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from nnarray.backends import Backend, backend_of, device_of, namespace
@@ -53,7 +53,7 @@ def generated(model: Any, prompt: Any, asked: Asked) -> Any:
     if stops.texts:
         raise ValueError(f"stop: {shown(stops.texts[0])} is text, but the prompt is tokens. Pass the token to stop at.")
     columns = list[list[int]]()
-    for column in _until(steps(model, rows, asked), stops):
+    for column in _until(steps(model, rows, asked, stops), stops):
         columns.append(column)
         if asked.stream is not None:
             asked.stream(column[0] if single else column)
@@ -75,7 +75,7 @@ def _text(model: Any, prompt: str, asked: Asked, size: int) -> str:
     stops, read_token = Stops.of(asked.stop, size, tokenizer.end), tokenizer.decoder()
     text, added = Text(stops.texts, asked.stream), list[int]()
     length = 0
-    for (token,) in steps(model, [tokens], asked):
+    for (token,) in steps(model, [tokens], asked, stops):
         if token in stops.tokens:
             break
         added.append(token)
@@ -99,15 +99,18 @@ def _until(steps: Iterator[list[int]], stops: Stops) -> Iterator[list[int]]:
             return
 
 
-def steps(model: Any, rows: list[list[int]], asked: Asked) -> Iterator[list[int]]:
+def steps(model: Any, rows: list[list[int]], asked: Asked, stops: Stops) -> Iterator[list[int]]:
     """The next token of each sequence, at most `max_tokens` times.
+
+    A token that the network masks has no probability, for it cannot be continued. It may end a text, if it is a stop.
 
     Raises
     ------
     ValueError
         If the outputs have NaN.
     """
-    outputs, sampling, be = _Outputs(model, rows, asked.cache), asked.sampling, backend_of(model.theta)
+    outputs, be = _Outputs(model, rows, asked.cache), backend_of(model.theta)
+    sampling = replace(asked.sampling, never=frozenset(masked_tokens(model.wiring.network) - stops.tokens))
     choose = compiled(sampling.tokens, model.theta, key_of("tokens", sampling))
     key, seen = Key(asked.seed).fold("generate"), _seen(be, rows, model.output_shape[-1])
     for step in range(asked.max_tokens):

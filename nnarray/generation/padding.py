@@ -52,7 +52,7 @@ def refuse_other_padding(network: Layer, tokenizer: Tokenizer) -> None:
         raise ValueError(
             f"the tokenizer fills rows up with token {tokenizer.padding}, but the model leaves out token "
             f"{min(wrong)}, which its texts may have. Make the network with "
-            f"nn.Embedding(..., padding_index={tokenizer.padding})."
+            f"nn.Embedding(..., padding_index={tokenizer.padding}); in a config.json, that is pad_token_id."
         )
     if wrong:
         raise ValueError(

@@ -18,12 +18,14 @@ NO_NUMBER = -1
 
 @dataclass(frozen=True)
 class Sampling:
-    """How a token is chosen; the settings are those of `Model.generate`."""
+    """How a token is chosen; the settings are those of `Model.generate`, and what the network does not take as text."""
 
     temperature: float = 1.0
     top_k: int | None = None
     top_p: float | None = None
     repetition_penalty: float = 1.0
+    never: frozenset[int] = frozenset()
+    """Tokens without probability."""
 
     def __post_init__(self) -> None:
         above_zero(self.temperature, "temperature", or_zero=True)
@@ -39,9 +41,10 @@ class Sampling:
     def tokens(self, logits: Array, seen: Array, word0: Any, word1: Any) -> Array:
         """The next token of each sequence, shape (batch,); NO_NUMBER if its logits have NaN.
 
-        Of all tokens that are left, that with the largest z / temperature + g is chosen, where g is a draw of the
-        Gumbel distribution for each token. So each token has its probability softmax(z / temperature) [1]_. A rounding
-        error changes the choice only if two of these sums are as close as the error, however many tokens there are.
+        Those of `never` have the logit -inf. Of all tokens that are left, that with the largest z / temperature + g is
+        chosen, where g is a draw of the Gumbel distribution for each token. So each token has its probability
+        softmax(z / temperature) [1]_. A rounding error changes the choice only if two of these sums are as close as the
+        error, however many tokens there are.
 
         Parameters
         ----------
@@ -56,7 +59,7 @@ class Sampling:
         .. [1] Gumbel (1954), Statistical theory of extreme values and some practical applications. National Bureau of
            Standards, Applied Mathematics Series 33.
         """
-        z = self._penalised(at_least_float32(logits), seen)
+        z = self._allowed(self._penalised(at_least_float32(logits), seen))
         xp = namespace(z)
         if self.temperature == 0:
             tokens = xp.argmax(z, axis=-1)
@@ -78,6 +81,14 @@ class Sampling:
         xp = namespace(z)
         penalised = xp.where(z > 0, z / self.repetition_penalty, z * self.repetition_penalty)
         return xp.where(seen, penalised, z)
+
+    def _allowed(self, z: Array) -> Array:
+        """Logits, -inf for the tokens of `never`."""
+        xp = namespace(z)
+        number = xp.arange(z.shape[-1], dtype=xp.int32, device=device_of(z))
+        for token in sorted(self.never):
+            z = xp.where(number == token, -xp.inf, z)
+        return z
 
     def _drawn(self, z: Array, noise: Array) -> Array:
         xp = namespace(z)

@@ -966,7 +966,8 @@ class Model(metaclass=Explained):
         Returns
         -------
         str, or array of integers, shape (n,) or (batch, n)
-            What follows the prompt. A sequence that has stopped before the others repeats its last token.
+            What follows the prompt, without tokens that the network masks (the `padding_index` of an embedding), except
+            one at which the text ends. A sequence that has stopped before the others repeats its last token.
 
         Raises
         ------

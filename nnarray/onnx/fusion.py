@@ -385,9 +385,11 @@ def _computed_attention(number: float, mask_slot: int | None, *, is_guarded: boo
             return None
         seen: Any = None
         if mask is not None:
-            if mask_slot not in notes.of_run:  # all layers have the same mask
-                notes.of_run[mask_slot] = _seen(mask, q.shape, keys.shape[3], is_guarded=is_guarded)
-            seen = notes.of_run[mask_slot]
+            scores = (*q.shape[:3], keys.shape[3])
+            asked = mask_slot, scores, is_guarded  # all layers have the same mask, but not the same scores
+            if asked not in notes.of_run:
+                notes.of_run[asked] = _seen(mask, scores, is_guarded=is_guarded)
+            seen = notes.of_run[asked]
             if seen is None or (seen is not ALL and not _is_finite(keys)):  # nan is not hidden by a number
                 return None
         factor = number * math.sqrt(q.shape[3])
@@ -412,24 +414,27 @@ def _is_finite(x: Any) -> bool:
     return math.isfinite(float(x.sum()))
 
 
-def _seen(mask: Any, shape: tuple[int, ...], count: int, *, is_guarded: bool) -> Any:
+def _seen(mask: Any, shape: tuple[int, ...], *, is_guarded: bool) -> Any:
     """The keys that each example sees, or ALL, by numbers that are 0 for them and -inf for others; None if they differ.
 
-    A mask of several heads, or one that differs from query to query, does not fit; nor does an example that sees no
-    key, unless its weights, which are nan, are guarded.
+    A mask of several heads, or one that differs from query to query, does not fit scores of this shape; nor does one
+    that would broadcast them. Nor does an example that sees no key, unless its weights are guarded and nan: those of
+    keys that are hidden by -inf are, and finite numbers leave the mean of all values.
     """
     if mask.ndim > 4 or not is_float(mask):
         return None
     xp = namespace(mask)
     whole: Any = xp.reshape(mask, (1,) * (4 - mask.ndim) + tuple(mask.shape))
-    examples, heads, _, keys = map(int, whole.shape)
-    if heads != 1 or keys != count or examples not in (1, shape[0]):
+    examples, heads, queries, keys = map(int, whole.shape)
+    if heads != 1 or keys != shape[3] or queries not in (1, shape[2]) or examples not in (1, shape[0]):
         return None
     seen = whole == 0
     if seen.all():
         return ALL
-    if not (seen | (whole < HIDDEN)).all() or not (seen == seen[:, :, :1]).all():
+    hidden = whole < max(HIDDEN, float(xp.finfo(whole.dtype).min))  # no number of float16 is as low
+    if not (seen | hidden).all() or not (seen == seen[:, :, :1]).all():
         return None
-    seen = seen[:, 0, 0]
-    is_blind = not seen.any(axis=1).all()
-    return None if is_blind and not is_guarded else xp.broadcast_to(seen, (shape[0], count))
+    is_nan = is_guarded & (whole == -xp.inf).all(axis=3)
+    if not (is_nan | seen.any(axis=3)).all():
+        return None
+    return xp.broadcast_to(seen[:, 0, 0], (shape[0], keys))

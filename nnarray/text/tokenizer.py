@@ -109,16 +109,36 @@ class Tokenizer(ABC):
         TypeError
             If it is one text, or an entry is not a text.
         ValueError
-            If there are no texts; if they have different lengths, and neither the tokenizer has a padding token nor
-            `value` names one; or as `encode`.
+            If there are no texts; if one has the token that they are padded with, the `padding` of the tokenizer; if
+            they have different lengths, and neither the tokenizer has a padding token nor `value` names one; or as
+            `encode`.
         """
         if isinstance(texts, str):
             raise TypeError(f"texts must be several texts; got one, {shown(texts)}. Pass [text], or call encode.")
+        texts = list(texts)
         rows = [self.shortened(self.encode(text), length) for text in texts]
         value = self.padding if value is None else value
+        if value is not None and value == self.padding:
+            self._refuse_padding(texts, rows, value)
         if value is None:
             self._refuse_unequal(rows, length)
         return padded(rows, length=length, value=value or 0, backend=backend)
+
+    def _refuse_padding(self, texts: list[str], rows: list[list[int]], padding: int) -> None:
+        """Refuse texts that have the padding: a network could not distinguish them from shorter ones.
+
+        Raises
+        ------
+        ValueError
+            The message names the first one.
+        """
+        for number, (text, row) in enumerate(zip(texts, rows, strict=True)):
+            if padding in row:
+                token = shown(self.tokens[padding])
+                raise ValueError(
+                    f"texts: {shown(text)}, number {number}, has {token} at position {row.index(padding)}, the token "
+                    f"that shorter texts are padded with. Leave it out: text.replace({token}, '')."
+                )
 
     def _refuse_unequal(self, rows: list[list[int]], length: int | None) -> None:
         """Refuse rows that would be padded with a token that texts have.

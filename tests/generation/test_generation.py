@@ -102,6 +102,21 @@ def test_only_likely_tokens_are_left(be: nn.Backend, settings: Any, left: set[in
     assert set(chosen(be, rows, **settings)[0]) == left
 
 
+@pytest.mark.parametrize(
+    "settings", [{}, {"top_k": 4}, {"top_p": 1.0}, {"temperature": 0}, {"top_k": 1}, {"top_p": 0.2}]
+)
+@pytest.mark.parametrize("never", [{1}, {0, 2}])
+def test_tokens_without_probability_are_not_chosen(be: nn.Backend, never: set[int], settings: Any) -> None:
+    """They are left out first: the most likely ones are those of the others."""
+    z, others = np.asarray([1.0, 3.0, 2.5, -np.inf, 0.5]), {0, 1, 2, 4} - never
+    rows, hidden = np.broadcast_to(z, (300, 5)), frozenset(never)
+    is_one = settings in ({"temperature": 0}, {"top_k": 1}, {"top_p": 0.2})
+    want = {max(others, key=z.__getitem__)} if is_one else others
+    assert set(chosen(be, rows, never=hidden, **settings)[0]) == want
+    penalised = chosen(be, rows, never=hidden, seen=rows > 1, repetition_penalty=2.0, **settings)
+    assert not never & set(penalised[0])
+
+
 def test_equal_tokens_are_not_more_than_k(be: nn.Backend) -> None:
     assert set(chosen(be, np.zeros((200, 5)), top_k=2)[0]) == {0, 1}
 
@@ -337,6 +352,45 @@ def test_padding_is_not_continued(be: nn.Backend) -> None:
     by_network.tokenizer = nn.text.CharacterTokenizer("\0abcdefghi")
     with pytest.raises(ValueError, match=r"token 0 at position 1 of row 0 is padding"):
         by_network.generate("a\0")
+
+
+MASKED = {
+    "recurrent": (nn.LSTM(8),),
+    "attention": (nn.MultiHeadAttention(2, causal=True),),
+    "each token alone": (nn.Dense(8, "tanh"),),
+}
+
+
+def with_padding(
+    be: nn.Backend, inner: tuple[nn.Layer, ...] = (nn.LSTM(8),), size: int = 10, padding: int = 0
+) -> nn.Model:
+    """Untrained, and padding is the most likely token by far."""
+    network = nn.Network(nn.Embedding(size, 8, padding_index=padding), *inner, nn.Dense(size))
+    made = network.init((LENGTH,), seed=0, backend=be, dtype="float32")
+    bias = [*made.params][-1]
+    made.set_params({bias: be.asarray(np.where(np.arange(size) == padding, 30, 0).astype("float32"))})
+    return made
+
+
+@pytest.mark.parametrize("inner", MASKED)
+@pytest.mark.parametrize("cache", [True, False])
+@pytest.mark.parametrize("settings", [{"temperature": 0}, {"seed": 1}, {"top_k": 1}, {"top_p": 0.9}])
+def test_padding_is_not_written(be: nn.Backend, inner: str, cache: bool, settings: Any) -> None:
+    made = with_padding(be, MASKED[inner])
+    rows = to_host(be, made.generate([[4, 5], [1, 2]], max_tokens=LENGTH + 3, cache=cache, **settings))
+    assert rows.shape == (2, LENGTH + 3)
+    assert not (rows == 0).any()
+    made.tokenizer = nn.text.CharacterTokenizer("\0abcdefghi")
+    assert "\0" not in made.generate("abc", max_tokens=5, cache=cache, **settings)
+
+
+def test_padding_that_ends_a_text_ends_it(be: nn.Backend) -> None:
+    """A special token may be both; nothing is continued from it."""
+    assert to_host(be, with_padding(be).generate([4, 5], temperature=0, stop=0)).tolist() == [0]
+    tokenizer = nn.text.BytePairTokenizer.train("", 257, specials=("<|endoftext|>",))
+    made = with_padding(be, size=len(tokenizer), padding=tokenizer.end)
+    made.tokenizer = tokenizer
+    assert made.generate("ab", temperature=0) == ""
 
 
 @pytest.mark.parametrize("prompt", ["to b", "to be or not t"])

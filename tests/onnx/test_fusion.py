@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from onnx import helper
 from onnx.reference import ReferenceEvaluator
 
 import nnarray as nn
@@ -139,24 +140,38 @@ def test_a_product_and_its_bias(be: Any, bias: tuple[int, ...]) -> None:
     compared(made, be, {"x": RNG.normal(size=(4, 3, SIZE)).astype(F)}, 1)
 
 
-def attention(*, masked: bool = True, guarded: bool = True, scale: float = 0.5) -> Any:
+def nodes_of_attention(*, masked: bool = True, guarded: bool = True, ending: str = "") -> list[Any]:
     """Scaled products of queries and keys, a mask that is added, softmax, and the sum of values."""
+    unused = (set() if masked else {"added"}) | (set() if guarded else {"bad", "g"})
     nodes = [
-        node("Transpose", ["k"], ["kt"], perm=[0, 1, 3, 2]),
-        node("Mul", ["q", "scale"], ["qs"]),
-        node("Mul", ["kt", "scale"], ["ks"]),
-        node("MatMul", ["qs", "ks"], ["scores"]),
-        node("Add", ["scores", "mask"], ["added"]),
-        node("Softmax", ["added" if masked else "scores"], ["p"], axis=-1),
-        node("IsNaN", ["p"], ["bad"]),
-        node("Where", ["bad", "zero", "p"], ["g"]),
-        node("MatMul", ["g" if guarded else "p", "v"], ["y"]),
+        ("Transpose", ["k"], "kt", {"perm": [0, 1, 3, 2]}),
+        ("Mul", ["q", "scale"], "qs", {}),
+        ("Mul", ["kt", "scale"], "ks", {}),
+        ("MatMul", ["qs", "ks"], "scores", {}),
+        ("Add", ["scores", "mask"], "added", {}),
+        ("Softmax", ["added" if masked else "scores"], "p", {"axis": -1}),
+        ("IsNaN", ["p"], "bad", {}),
+        ("Where", ["bad", "zero", "p"], "g", {}),
+        ("MatMul", ["g" if guarded else "p", "v"], "y", {}),
     ]
-    unused = {"added"} if not masked else set()
-    nodes = [each for each in nodes if each.output[0] not in unused | ({"bad", "g"} if not guarded else set())]
-    inputs = [value(name, [None, HEADS, None, SIZE]) for name in "qkv"]
-    inputs += [value("mask", [None, None, None, None])] if masked else []
-    return model(nodes, inputs, [value("y", [None, HEADS, None, SIZE])], {"scale": F(scale), "zero": F(0)})
+    own = {made for _, _, made, _ in nodes}
+    return [
+        node(name, [each + ending * (each in own) for each in read], [made + ending], **settings)
+        for name, read, made, settings in nodes
+        if made not in unused
+    ]
+
+
+def attention(*, masked: bool = True, guarded: bool = True, scale: float = 0.5, dtype: Any = F) -> Any:
+    return of_attention(nodes_of_attention(masked=masked, guarded=guarded), ["y"], masked, dtype(scale))
+
+
+def of_attention(nodes: list[Any], outputs: list[str], masked: bool, scale: Any) -> Any:
+    kind = helper.np_dtype_to_tensor_dtype(scale.dtype)
+    inputs = [value(name, [None, HEADS, None, SIZE], kind) for name in "qkv"]
+    inputs += [value("mask", [None, None, None, None], kind)] if masked else []
+    shown = [value(name, [None, HEADS, None, SIZE], kind) for name in outputs]
+    return model(nodes, inputs, shown, {"scale": scale, "zero": scale * 0})
 
 
 def sequences(examples: int = 3) -> dict[str, Any]:
@@ -169,6 +184,7 @@ def masks() -> dict[str, Any]:
     blind = hidden.copy()
     blind[0] = -np.inf
     large = np.where(hidden < 0, np.finfo(F).min, hidden)
+    partly = np.where(np.arange(KEYS) < 2, -np.inf, -1e31).astype(F)
     causal = np.where(np.tri(KEYS) > 0, 0, -np.inf).astype(F)[None, None]
     heads = np.concatenate([hidden, np.zeros_like(hidden)], axis=1)
     return {
@@ -178,6 +194,9 @@ def masks() -> dict[str, Any]:
         "padding of all examples": hidden[1:2],
         "an example that sees nothing": blind,
         "large numbers": large,
+        "all keys of an example by large numbers": np.where(blind < 0, F(-1e31), 0).astype(F),
+        "all keys of an example by the largest numbers": np.where(blind < 0, np.finfo(F).min, blind),
+        "all keys of an example by numbers and infinity": np.where(blind[:1] < 0, partly, blind),
         "small numbers": np.where(hidden < 0, F(-3), hidden),
         "causal": causal,
         "of heads": heads,
@@ -195,6 +214,46 @@ def test_attention_with_a_mask(be: Any, mask: str, guarded: bool) -> None:
         np.testing.assert_allclose(program(attention(), be)(inputs)["y"], want[0], atol=1e-5)
     else:
         compared(attention(guarded=guarded), be, inputs, 1, is_defined=not is_blind)
+
+
+@pytest.mark.parametrize("others", [np.finfo(F).min, -np.inf])
+def test_numbers_that_hide_all_keys_leave_the_mean(be: Any, others: float) -> None:
+    mask = np.zeros((3, 1, KEYS, KEYS), F)
+    mask[0, :, :1], mask[0, :, 1:] = np.finfo(F).min, others
+    inputs = sequences() | {"mask": mask}
+    with np.errstate(all="ignore"):
+        got = be.to_numpy(program(attention(), be)(inputs)["y"])
+    np.testing.assert_allclose(got[0, :, 0], inputs["v"][0].mean(axis=1), atol=1e-5)
+
+
+@pytest.mark.parametrize("mask", [np.zeros((1, 1, KEYS, KEYS), F), np.repeat(masks()["padding"], KEYS, axis=2)])
+@pytest.mark.parametrize("guarded", [True, False])
+def test_a_mask_of_more_queries_than_there_are(be: Any, mask: Any, guarded: bool) -> None:
+    inputs = sequences() | {"mask": mask}
+    inputs["q"] = inputs["q"][:, :, :1]
+    assert program(attention(guarded=guarded), be)(inputs)["y"].shape == (3, HEADS, KEYS, SIZE)
+    compared(attention(guarded=guarded), be, inputs, 1)
+
+
+def test_a_mask_of_float16(be: Any) -> None:
+    inputs = {name: x.astype(np.float16) for name, x in (sequences() | {"mask": masks()["padding"]}).items()}
+    made = attention(guarded=False, dtype=np.float16)
+    (want,) = ReferenceEvaluator(made).run(None, inputs)
+    np.testing.assert_allclose(be.to_numpy(program(made, be)(inputs)["y"]), want, atol=4e-3)  # four roundings of 1
+
+
+@pytest.mark.parametrize("order", [(True, False), (False, True)])
+def test_two_attentions_with_the_same_mask(be: Any, order: tuple[bool, ...]) -> None:
+    """One guards its weights, and one does not: each gives what it gives alone."""
+    inputs = sequences() | {"mask": masks()["an example that sees nothing"]}
+    nodes = [each for i, guarded in enumerate(order) for each in nodes_of_attention(guarded=guarded, ending=str(i))]
+    own = program(of_attention(nodes, ["y0", "y1"], True, F(0.5)), be)
+    assert len(fused_of(own)) == 2
+    with np.errstate(all="ignore"):
+        found = own(inputs)
+        for i, guarded in enumerate(order):
+            alone = program(attention(guarded=guarded), be)(inputs)["y"]
+            np.testing.assert_allclose(be.to_numpy(found[f"y{i}"]), be.to_numpy(alone), atol=1e-5)
 
 
 @pytest.mark.parametrize("scale", [1.0, 0.3, SIZE**-0.25])

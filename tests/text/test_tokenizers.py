@@ -207,6 +207,27 @@ def test_texts_are_padded_with_a_token_that_none_has(be: nn.Backend) -> None:
         assert to_host(be, mask).tolist() == [[True, True, False, False], [True, True, True, False]]
 
 
+@pytest.mark.parametrize("tokenizer", [nn.text.CharacterTokenizer("ab\0c"), nn.text.ByteTokenizer()], ids=repr)
+def test_texts_with_padding_are_refused(tokenizer: Any) -> None:
+    for settings in ({}, {"length": 2}, {"value": tokenizer.padding}):
+        with pytest.raises(ValueError, match=r"texts: 'a.x00b', number 1, has '.x00' at position 1, .*replace\("):
+            tokenizer.batch(iter(["ab", "a\0b"]), **settings)
+    with pytest.raises(ValueError, match=r"number 0, .*position 0"):  # also without others, which would be equal to it
+        tokenizer.batch(["\0"])
+    assert tokenizer.batch(["a\0", "b"], length=1).tokens.tolist() == [tokenizer.encode("a"), tokenizer.encode("b")]
+    assert tokenizer.batch(["a\0", "b"], value=-1).tokens.tolist()[1][1] == -1
+
+
+def test_names_of_special_tokens_are_no_padding() -> None:
+    """In byte pairs and word pieces, they are text like any other."""
+    pairs = nn.text.BytePairTokenizer.train("", 257, specials=("[PAD]",))
+    pieces = nn.text.WordPieceTokenizer(("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[", "]", "pad", "PAD"), lower=False)
+    for tokenizer in (pairs, pieces):
+        texts = ["[PAD]", "\0[PAD]"]
+        assert all(tokenizer.padding not in tokenizer.encode(text) for text in texts)
+        assert tokenizer.batch(texts).tokens.shape[0] == 2
+
+
 def test_without_a_padding_token_only_rows_of_equal_length(be: nn.Backend) -> None:
     tokenizer = nn.text.CharacterTokenizer("abc")
     assert to_host(be, tokenizer.batch(["ab", "ca"], backend=be).tokens).tolist() == [[0, 1], [2, 0]]
