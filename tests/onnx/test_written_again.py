@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 
 import nnarray as nn
+from nnarray.onnx.reading.facts import facts_of
+from nnarray.onnx.reading.file import read_file
 from nnarray.onnx.weights import paths_of
 from tests.onnx.graphs import BOOL, FLOAT, INT64, graph, model, node, saved, value
 from tests.onnx.test_writing import by_reference
@@ -152,6 +154,23 @@ def test_masks_stay_as_they_are(be: Any, tmp_path: Path, masking: float) -> None
     changed[:, 3] += 5.0
     before, after = (be.to_numpy(loaded(be.asarray(each)))[:, :3] for each in (x, changed))
     np.testing.assert_allclose(before, after, rtol=0, atol=1e-5)
+
+
+def test_factors_of_0_and_1_stay_as_they_are(tmp_path: Path) -> None:
+    """Such as a triangle by which scores are multiplied; a factor with other numbers is a scale."""
+    nodes = [node("Mul", ["x", "triangle"], ["a"]), node("Mul", ["a", "ones"], ["b"]), node("Mul", ["b", "s"], ["y"])]
+    constants = {"triangle": np.tri(4, dtype="float32"), "ones": np.ones(4, "float32"), "s": np.tri(4) - 0.5}
+    constants = {name: each.astype("float32") for name, each in constants.items()}
+    made = model(nodes, [value("x", ["n", 4, 4])], [value("y", ["n", 4, 4])], constants)
+    path = saved(tmp_path, made)
+    assert list(nn.load_onnx(path).params) == ["ones", "s"]
+    assert facts_of(read_file(path))["parameters"] == 4 + 16
+
+
+@pytest.mark.parametrize("masking", [-1e4, -np.inf])
+def test_masks_do_not_count_as_parameters(tmp_path: Path, masking: float) -> None:
+    path = saved(tmp_path, attention(masking))
+    assert facts_of(read_file(path))["parameters"] == nn.load_onnx(path).theta.shape[0] == 9
 
 
 def test_the_bias_of_one_output_is_a_parameter(tmp_path: Path) -> None:

@@ -139,14 +139,23 @@ class Writer:
             if isinstance(n, Size):
                 self._seen.setdefault(n, (name, axis))
 
+    def is_parameter(self, x: Any) -> bool:
+        """Whether an array is a parameter, maybe in another shape or order."""
+        return id(x) in self._names or self._source(x) is not None
+
     def _rearranged(self, x: Any) -> str | None:
         """A parameter in another shape, or with its axes in another order, is not written twice: it keeps its name."""
+        found = self._source(x)
+        return None if found is None else self._moved(*found, x.shape)
+
+    def _source(self, x: Any) -> tuple[Any, tuple[int, ...]] | None:
+        """The parameter that an array has the numbers of, and the order of its axes."""
         if getattr(x, "ndim", 0) < 1 or id(x) in self._names or self._is_uniform(x):
             return None
         for each in self._parameters.values():
             perm = rearrangement(self.xp, each, x) if each.dtype == x.dtype else None
             if perm is not None:
-                return self._moved(each, perm, x.shape)
+                return each, perm
         return None
 
     def _is_uniform(self, x: Any) -> bool:
