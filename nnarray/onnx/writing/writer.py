@@ -30,6 +30,10 @@ SMALL = 64
 """Constants of so many entries are compared by their numbers."""
 
 
+OUTPUT = "outputs"
+"""The name of the output, unless the model has another one."""
+
+
 class Made(NamedTuple):
     """A node: an operator with the names of its inputs and outputs."""
 
@@ -54,10 +58,16 @@ class Writer:
         The names of the inputs. The first axis of the first one counts the examples.
     places : mapping of str to (str, int)
         Of other sizes by name, an input and its axis that has it.
+    output : str
+        The name of the output. It gets underscores if it is that of an input or a parameter.
     """
 
     def __init__(
-        self, parameters: Mapping[str, Any], inputs: Sequence[str], places: Mapping[str, tuple[str, int]] | None = None
+        self,
+        parameters: Mapping[str, Any],
+        inputs: Sequence[str],
+        places: Mapping[str, tuple[str, int]] | None = None,
+        output: str = OUTPUT,
     ) -> None:
         self.nodes: list[Made] = []
         self.constants: dict[str, Any] = {}
@@ -67,6 +77,8 @@ class Writer:
         self.opset = 18
         self._inputs, self._parameters = frozenset(inputs), parameters
         self._reserved = self._inputs | {*parameters}
+        self.output = self.free(output)
+        self._reserved |= {self.output}
         self._names = {id(each): self._own(name) for name, each in parameters.items()}
         self._taken: dict[Any, str] = {}
         self._alive: list[Any] = []
