@@ -179,7 +179,9 @@ def test_scalers_that_are_refused(tmp_path: Path) -> None:
             made.to_onnx(file, before=before)
     with pytest.raises(NotFittedError):
         made.to_onnx(file, before=StandardScaler())
-    with pytest.raises(ValueError, match=r"before was fitted with 2 features, and the estimator with rows of shape \(3,\)"):
+    with pytest.raises(
+        ValueError, match=r"before was fitted with 2 features, and the estimator with rows of shape \(3,\)"
+    ):
         made.to_onnx(file, before=StandardScaler().fit(X[:, :2]))
     assert not file.exists()
 
