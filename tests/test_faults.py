@@ -32,6 +32,7 @@ import pytest
 from PIL import Image
 from safetensors.numpy import save_file
 from scipy.sparse import csc_array
+from sklearn.decomposition import PCA
 from typer.testing import CliRunner
 
 import nnarray as nn
@@ -869,6 +870,13 @@ def depends_on_values(b: Bench) -> Call:
     return lambda: model.to_onnx("model.onnx", check=False)
 
 
+def no_scaler_before(b: Bench) -> Call:
+    pytest.importorskip("onnx")
+    X = np.eye(4)
+    made = MLPClassifier((2,), max_iter=20, tol=1.0, random_state=0).fit(X, [0, 1, 0, 1])
+    return lambda: made.to_onnx("m.onnx", before=PCA().fit(X))
+
+
 def free_text_in_onnx(b: Bench) -> Call:
     pytest.importorskip("onnx")
     preparation = Preparation((TextColumn("note"),), ClassTarget("kind", ("a", "b")))
@@ -925,6 +933,7 @@ ONNX: dict[str, Case] = {
         )
     ),
     "free text in a table, to write ONNX": free_text_in_onnx,
+    "a step before an estimator, to write ONNX": no_scaler_before,
 }
 
 FILES: dict[str, Case] = {

@@ -22,9 +22,21 @@ def write_onnx(model: Any, path: Any, *, batch: int | None, dynamic_axes: Any, c
         batch = integer(batch, "batch", 1, usual=1)
     switch(check, "check")
     host = model.of_values().to(host_backend())
-    named = {name: each for name, each in model.metadata.items() if name in ("classes", "tokenizer")}
-    notes = {name: json.dumps(each, ensure_ascii=False) for name, each in named.items()}
-    writing.write(file, writing.source_of(host, notes, dynamic_axes), batch, is_checked=check)
+    source = writing.source_of(host, _notes(model.metadata), dynamic_axes, keeps_names=True)
+    writing.write(file, source, batch, is_checked=check)
+
+
+def _notes(metadata: Mapping[str, Any]) -> dict[str, str]:
+    """What a file says of the model: its classes and tokenizer, and the notes of the file that it was read from."""
+    own = {
+        name: json.dumps(metadata[name], ensure_ascii=False) for name in ("classes", "tokenizer") if name in metadata
+    }
+    read = metadata.get("onnx")
+    kept = {name: each for name, each in read.items() if isinstance(each, str)} if isinstance(read, Mapping) else {}
+    loading = importlib.import_module("nnarray.onnx.reading.loading")
+    if loading.classes_of(kept) is not None:
+        del kept["classes"]  # those of the model are right, which may have none
+    return kept | own
 
 
 def vectors_of(wiring: Wiring, theta: Array, state: Array, state_dict: Any) -> tuple[Array, Array]:

@@ -541,7 +541,8 @@ class Model(metaclass=Explained):
 
         The file has operators of ONNX, and the parameters under their names, such as "0.weight". It computes what the
         model computes at inference: the outputs, such as the logits of classes. The input is named "X", or inputs have
-        the names that the network gives them; the output is named "outputs". `nn.load_onnx` reads the file.
+        the names that the network gives them; the output is named "outputs". `nn.load_onnx` reads the file. The model
+        of a file keeps the names of its inputs and its output, and the notes of the file.
 
         Layers of your own are written too, if they use the array API standard. The file at `path` is replaced as a
         whole or not at all. Above 2 GiB, the parameters lie in a second file beside it, such as

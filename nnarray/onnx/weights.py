@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from nnarray.backends import host_backend
 from nnarray.layers.tensors import Tensor
 from nnarray.onnx.graph import FLOATS, Graph, Node, every_node, names_read
 from nnarray.onnx.operators import operator_for
@@ -16,6 +17,14 @@ PASSES = frozenset(str.split("Identity Transpose Reshape Unsqueeze Squeeze Flatt
 """Operators through which a parameter may reach the operator that it belongs to."""
 PRODUCTS = frozenset(str.split("MatMul Gemm Conv ConvTranspose"))
 ADDED = frozenset(("Add", "Sub"))
+KEPT = {"RNN": (5,), "GRU": (5,), "LSTM": (5, 6), "BatchNormalization": (3, 4)}
+"""The inputs of operators with weights that are first states and statistics: they stay as they are."""
+FAR = 1e30
+"""Larger numbers stand for infinity, as in masks: they are no parameters."""
+MASKING = 1e3
+"""Numbers of this size among few others, one of which is 0, are those of a mask, such as -10000 ..."""
+FEW_NUMBERS = 3
+"""... so many different ones at most."""
 
 
 class Weight(NamedTuple):
@@ -51,7 +60,8 @@ def weights_of(graph: Graph, versions: Mapping[str, int]) -> tuple[Weight, ...]:
     """The parameters, in the order in which they are read.
 
     A constant of the main dtype is one if an operator has it as a weight: filters, matrices, biases, scales. An array
-    of one number is one only where it is added after a product, as the bias of one output is.
+    of one number is one only where it is added after a product, as the bias of one output is. Masks are none, nor are
+    first states of 0.
     """
     constants, main = constants_of(graph), main_float(graph)
     made = {name: node for node in graph.nodes for name in node.outputs}
@@ -59,14 +69,40 @@ def weights_of(graph: Graph, versions: Mapping[str, int]) -> tuple[Weight, ...]:
     found: dict[str, Weight] = {}
     for node in graph.nodes:
         for name, init in _learned(node, versions):
-            origin = _origin(name, made)
+            origin = origin_of(name, made)
             tensor = constants.get(origin)
             if tensor is None or str(tensor.dtype) != main or not math.prod(tensor.shape) or origin in inside:
                 continue
             if node.op in LEARNED and not node.domain and not _is_array(node, tensor, made):
                 continue
+            if not node.domain and _is_switch(node, name, tensor, constants, made):
+                continue
             found.setdefault(origin, Weight(origin, tensor.shape, init if len(tensor.shape) > 1 else _flat(init)))
-    return tuple(found.values())
+    return tuple(each for each in found.values() if not _is_mask(constants[each.name]))
+
+
+def _is_switch(
+    node: Node, name: str, tensor: Tensor, constants: Mapping[str, Tensor], made: Mapping[str, Node]
+) -> bool:
+    """Whether an array is a factor of 0 and 1, as a mask has them, or a first state of 0.
+
+    A recurrent layer that is written step by step multiplies its first state by a gate, or by a matrix.
+    """
+    values, xp = tensor.values, host_backend().xp
+    if node.op == "Mul":
+        return bool(xp.any(values == 0) and xp.all((values == 0) | (values == 1)))
+    is_left = node.op in ("MatMul", "Gemm") and name == node.inputs[0] != node.inputs[1]
+    return is_left and origin_of(node.inputs[1], made) in constants and not bool(xp.any(values != 0))
+
+
+def _is_mask(tensor: Tensor) -> bool:
+    """Whether numbers are those of a mask: infinite, or large ones and 0, which are added to scores."""
+    xp, values = host_backend().xp, tensor.values
+    largest = float(xp.max(xp.abs(values)))
+    if not largest < FAR:
+        return True
+    has_zero = largest >= MASKING and bool(xp.any(values == 0))
+    return has_zero and xp.unique_values(values).shape[0] <= FEW_NUMBERS
 
 
 def learned_names(graph: Graph, versions: Mapping[str, int]) -> Iterator[str]:
@@ -85,7 +121,7 @@ def rows_of(graph: Graph, weights: Sequence[Weight]) -> dict[str, int]:
     for node in nodes:
         if node.op != "Gather" or node.domain:
             continue
-        shape, axis = shapes.get(_origin(node.inputs[0], made), ()), node.attributes.get("axis", 0)
+        shape, axis = shapes.get(origin_of(node.inputs[0], made), ()), node.attributes.get("axis", 0)
         if -len(shape) <= axis < len(shape):
             for index in _choices(node.inputs[1], made) & inputs:
                 found[index] = min(shape[axis], found.get(index, shape[axis]))
@@ -94,7 +130,7 @@ def rows_of(graph: Graph, weights: Sequence[Weight]) -> dict[str, int]:
 
 def _choices(name: str, made: Mapping[str, Node]) -> set[str]:
     """The names from which the entries of a value come, also through `Where`, as negative indices do."""
-    name = _origin(name, made)
+    name = origin_of(name, made)
     node = made.get(name)
     if node is None or node.op != "Where" or node.domain:
         return {name}
@@ -112,7 +148,7 @@ def _learned(node: Node, versions: Mapping[str, int]) -> Iterator[tuple[str, str
             yield node.inputs[position], init
 
 
-def _origin(name: str, made: Mapping[str, Node]) -> str:
+def origin_of(name: str, made: Mapping[str, Node]) -> str:
     """The name from which a value comes without a change of its numbers."""
     while (node := made.get(name)) is not None and node.op in PASSES and not node.domain:
         name = node.inputs[0]

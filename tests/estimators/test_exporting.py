@@ -10,7 +10,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.base import clone
+from sklearn.decomposition import PCA
 from sklearn.exceptions import NotFittedError
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, RobustScaler, StandardScaler
 
 import nnarray as nn
 from nnarray.estimators import MLPClassifier, MLPRegressor, NetworkClassifier, NetworkRegressor
@@ -121,6 +125,65 @@ def test_labels_on_a_device(be: nn.Backend, tmp_path: Path) -> None:
     found = answers(tmp_path / "m.onnx", be.to_numpy(x))[0]
     assert found["label"].tolist() == be.to_numpy(made.predict(x)).tolist()
     MLPRegressor(**SMALL).fit(x, x[:, 0]).to_onnx(tmp_path / "v.onnx")
+
+
+SCALERS: dict[str, Any] = {
+    "standard": StandardScaler(),
+    "without the mean": StandardScaler(with_mean=False),
+    "without the scale": StandardScaler(with_std=False),
+    "neither": StandardScaler(with_mean=False, with_std=False),
+    "a range": MinMaxScaler((-1, 2)),
+    "a range with limits": MinMaxScaler(clip=True),
+    "the largest": MaxAbsScaler(),
+    "quantiles": RobustScaler(),
+    "the median": RobustScaler(with_scaling=False),
+    "several": make_pipeline(MinMaxScaler(), "passthrough", StandardScaler()),
+}
+RAW = X * [1e-3, 5.0, 1.0] + [0.0, -40.0, 2e6]
+BEYOND = RAW + (X > 1) * [1.0, 50.0, 9.0]
+
+
+@pytest.mark.parametrize("case", SCALERS)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_scalers_before(tmp_path: Path, case: str, dtype: str) -> None:
+    """A pipeline is one file: its input is unscaled, in float64, so that large numbers lose nothing."""
+    is_centred = case not in ("without the mean", "neither")
+    raw, beyond = (RAW, BEYOND) if is_centred else (X, 2.0 * X)
+    pipeline = make_pipeline(clone(SCALERS[case]), MLPClassifier(**SMALL, dtype=dtype)).fit(raw, TEXT[KIND])
+    pipeline[-1].to_onnx(tmp_path / "m.onnx", before=pipeline[:-1])
+    for x in (raw, beyond):
+        for found in answers(tmp_path / "m.onnx", x):
+            p = pipeline.predict_proba(x)
+            np.testing.assert_allclose(found["probabilities"], p, rtol=0, atol=1e-12 if dtype == "float64" else 1e-5)
+            assert found["label"].tolist() == pipeline.predict(x).tolist()
+
+
+def test_a_scaler_before_a_regressor(be: nn.Backend, tmp_path: Path) -> None:
+    """Scaled on the host, trained elsewhere; the notes have the names of the columns before."""
+    frame = pd.DataFrame(RAW, columns=["a", "b c", "d"])
+    scaler = StandardScaler().fit(frame)
+    made = MLPRegressor(**SMALL, backend=be, dtype="float32").fit(scaler.transform(frame), X[:, 0])
+    made.to_onnx(tmp_path / "m.onnx", before=scaler, batch=60)
+    session = runtime.InferenceSession(tmp_path / "m.onnx")
+    assert json.loads(session.get_modelmeta().custom_metadata_map["features"]) == ["a", "b c", "d"]
+    (port,) = session.get_inputs()
+    assert (port.name, port.type, port.shape) == ("X", "tensor(double)", [60, 3])
+    (found,) = session.run(None, {"X": RAW})
+    np.testing.assert_allclose(found[:, 0], made.predict(scaler.transform(frame)), rtol=0, atol=1e-5)
+
+
+def test_scalers_that_are_refused(tmp_path: Path) -> None:
+    made, file = MLPClassifier(**SMALL).fit(X, TEXT[KIND]), tmp_path / "m.onnx"
+    for before in (PCA().fit(X), made, "scale", type("Own", (StandardScaler,), {})().fit(X)):
+        with pytest.raises(TypeError, match=r"before takes a StandardScaler, .* or a pipeline of them; got "):
+            made.to_onnx(file, before=before)
+    with pytest.raises(NotFittedError):
+        made.to_onnx(file, before=StandardScaler())
+    with pytest.raises(
+        ValueError, match=r"before was fitted with 2 features, and the estimator with rows of shape \(3,\)"
+    ):
+        made.to_onnx(file, before=StandardScaler().fit(X[:, :2]))
+    assert not file.exists()
 
 
 def test_what_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -118,6 +118,95 @@ def test_recurrent_graphs_train(tmp_path: Path, op: str, gates: int) -> None:
     nn.testing.check_layer(loaded.network, (4, 3), backends=["numpy"])
 
 
+def of_states(op: str, gates: int, states: int) -> Any:
+    """A recurrent layer whose first states and biases are the same constants, and a product of its last state."""
+    rng = np.random.default_rng(0)
+    size = 2 * gates * 2
+    constants: dict[str, Any] = {
+        "w": 0.5 * rng.normal(size=(1, gates * 2, 3)).astype(np.float32),
+        "r": 0.5 * rng.normal(size=(1, gates * 2, 2)).astype(np.float32),
+        "b": np.zeros((1, size), np.float32),
+        "zeros": np.zeros((1, 2), np.float32),
+        "p": rng.normal(size=(2, 2)).astype(np.float32),
+        "a": np.asarray([0]),
+    }
+    nodes = [
+        node("Transpose", ["x"], ["t"], perm=[1, 0, 2]),
+        node("Unsqueeze", ["zeros", "a"], ["state"]),
+        node(op, ["t", "w", "r", "b", "", *["state"] * states], ["all", "last"], hidden_size=2),
+        node("Squeeze", ["last", "a"], ["l"]),
+        node("MatMul", ["l", "p"], ["m"]),
+        node("Add", ["m", "zeros"], ["y"]),
+    ]
+    return model(nodes, [value("x", [1, 4, 3])], [value("y", [1, 2])], constants)
+
+
+@pytest.mark.parametrize(("op", "gates", "states"), [("RNN", 1, 1), ("GRU", 3, 1), ("LSTM", 4, 2)])
+def test_first_states_stay_as_they_are(tmp_path: Path, op: str, gates: int, states: int) -> None:
+    """Also where the file has one constant for a state and a bias."""
+    loaded = nn.load_onnx(saved(tmp_path, of_states(op, gates, states)))
+    assert list(loaded.params) == ["w", "r", "b", "p", "zeros"]
+    x = np.ones((1, 4, 3), np.float32)
+    before = loaded(x)
+    loaded.set_params({**loaded.params, "zeros": np.ones((1, 2), np.float32)})
+    close(loaded(x), before + 1, "float32")  # the bias alone has changed
+    loaded.save(tmp_path / "m.safetensors")
+    assert (nn.load(tmp_path / "m.safetensors")(x) == loaded(x)).all()
+
+
+def test_statistics_stay_as_they_are(tmp_path: Path) -> None:
+    """Of an untrained normalisation, some programs write the zeros and the ones once."""
+    constants = {"k": np.ones((2, 3, 1, 1), np.float32), "o": np.ones(2, np.float32), "z": np.zeros(2, np.float32)}
+    nodes = [node("Conv", ["x", "k"], ["c"]), node("BatchNormalization", ["c", "o", "z", "z", "o"], ["y"])]
+    made = model(nodes, [value("x", ["n", 3, 2, 2])], [value("y", ["n", 2, 2, 2])], constants)
+    loaded, x = nn.load_onnx(saved(tmp_path, made)), np.ones((1, 3, 2, 2), np.float32)
+    before = loaded(x)
+    loaded.set_params({**loaded.params, "z": loaded.params["z"] + 1})
+    close(loaded(x), before + 1, "float32")
+
+
+def steps(op: str) -> Any:
+    """Two steps of a layer without an operator of its own: h0 R, and the gate times the state."""
+    constants: dict[str, Any] = {
+        "r": np.ones((2, 2), np.float32),
+        "h": np.zeros((1, 2), np.float32),
+        "c": np.zeros((1, 2), np.float32),
+        "e": np.eye(2, dtype=np.float32),
+    }
+    product = node("Gemm", ["h", "r"], ["past"]) if op == "Gemm" else node("MatMul", ["h", "r"], ["past"])
+    nodes = [
+        node("MatMul", ["x", "e"], ["input"]),
+        product,
+        node("Add", ["input", "past"], ["z"]),
+        node("Sigmoid", ["z"], ["gate"]),
+        node("Mul", ["gate", "c"], ["kept"]),
+        node("Add", ["kept", "gate"], ["y"]),
+    ]
+    return model(nodes, [value("x", ["n", 2])], [value("y", ["n", 2])], constants)
+
+
+@pytest.mark.parametrize("op", ["MatMul", "Gemm"])
+def test_states_of_layers_written_step_by_step(be: Any, tmp_path: Path, op: str) -> None:
+    loaded = nn.load_onnx(saved(tmp_path, steps(op)), backend=be)
+    assert list(loaded.params) == ["e", "r"]
+    assert nn.onnx.read(tmp_path / "m.onnx").graph.constants.keys() >= {"h", "c"}
+
+
+@pytest.mark.parametrize("kind", [nn.SimpleRNN, nn.GRU, nn.LSTM])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_fixed_batch_makes_no_other_parameters(tmp_path: Path, kind: Any, dtype: str) -> None:
+    """The first states have an entry for each example, and are still no parameters; also written a second time."""
+    own: Any = nn.Network(kind(4), nn.Dense(2)).init((3, 3), seed=0, dtype=dtype)
+    for _ in range(2):
+        shapes: list[Any] = []
+        for batch in (None, 1, 2):
+            own.to_onnx(tmp_path / f"{batch}.onnx", batch=batch)
+            again = nn.load_onnx(tmp_path / f"{batch}.onnx")
+            shapes.append(sorted(tuple(each.shape) for each in again.params.values()))
+        assert shapes[0] == shapes[1] == shapes[2]
+        own = nn.load_onnx(tmp_path / "None.onnx")
+
+
 def test_the_gradient_of_images(tmp_path: Path) -> None:
     loaded = nn.load_onnx(saved(tmp_path, images()), dtype="float64")
     nn.testing.check_layer(loaded.network, (3, 17, 17), backends=["numpy"])

@@ -85,6 +85,21 @@ def test_an_encoder_is_fine_tuned_and_saved(encoder: Path, tmp_path: Path) -> No
     assert (nn.load(tmp_path / "tuned.safetensors")(X) == tuned(X)).all()
 
 
+def test_a_detector_is_written_with_its_names(detector: Path, tmp_path: Path) -> None:
+    """Its outputs are probabilities near 0, for which ONNX Runtime has larger errors than rounding."""
+    fixed = {"sr": 16_000, "state": np.zeros((2, 1, 128), dtype=np.float32)}
+    model, again = nn.load_onnx(detector, shape={"input": (512,)}, fixed=fixed), tmp_path / "again.onnx"
+    for batch in (1, None):
+        model.to_onnx(again, batch=batch)
+        (first,), (last,) = session(again).get_inputs(), session(again).get_outputs()
+        assert (first.name, last.name) == ("input", "output")
+        x = 0.3 * np.random.default_rng(0).normal(size=(1, 512)).astype(np.float32)
+        given = {"input": x, "state": fixed["state"], "sr": np.asarray(16_000)}
+        (found,), (wanted, _) = session(again).run(None, {"input": x}), session(detector).run(None, given)
+        assert np.abs(found - wanted).max() < 1e-6
+        session.cache_clear()
+
+
 @pytest.mark.parametrize("flag", FLAGS)
 def test_a_detector_with_a_state_computes_as_onnx_runtime(flag: str, detector: Path) -> None:
     be, rng = backend(flag), np.random.default_rng(0)

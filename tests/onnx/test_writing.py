@@ -109,12 +109,12 @@ def drawn(model: Any, count: int, dtype: str = "float32") -> Any:
 
 def by_reference(path: Path, X: Any) -> Any:
     evaluator = onnx.reference.ReferenceEvaluator(str(path))
-    return evaluator.run(None, X if isinstance(X, dict) else {"X": X})[0]
+    return evaluator.run(None, X if isinstance(X, dict) else {evaluator.input_names[0]: X})[0]
 
 
 def by_runtime(path: Path, X: Any) -> Any:
     session = pytest.importorskip("onnxruntime").InferenceSession(path, providers=["CPUExecutionProvider"])
-    return session.run(None, X if isinstance(X, dict) else {"X": X})[0]
+    return session.run(None, X if isinstance(X, dict) else {session.get_inputs()[0].name: X})[0]
 
 
 def public_layers() -> Iterator[str]:

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 
 import nnarray as nn
+from nnarray.onnx.reading.facts import facts_of
+from nnarray.onnx.reading.file import read_file
 from nnarray.onnx.weights import paths_of
 from tests.onnx.graphs import BOOL, FLOAT, INT64, graph, model, node, saved, value
 from tests.onnx.test_writing import by_reference
@@ -123,6 +125,64 @@ def test_texts_of_arrays_have_no_numbers(tmp_path: Path) -> None:
         with_own(lambda x: x * float(f"{x[0, 0]}")).to_onnx(tmp_path / "m.onnx", check=False)
 
 
+# --- Names and notes --------------------------------------------------------------------------------------------------
+
+
+def of_two(left: str, right: str, output: str, weight: str = "w") -> Any:
+    nodes = [node("MatMul", [left, weight], ["a"]), node("Add", ["a", right], [output])]
+    inputs = [value(left, ["n", 3]), value(right, ["n", 2])]
+    return model(nodes, inputs, [value(output, ["n", 2])], {weight: drawn(3, 2)})
+
+
+@pytest.mark.parametrize(
+    ("names", "weight"),
+    [(("left", "right", "sum"), "w"), (("X", "outputs", "Add_1"), "constant.0"), (("b", "a.b", "MatMul_0"), "Add_1")],
+)
+def test_inputs_and_outputs_keep_their_names(tmp_path: Path, names: tuple[str, str, str], weight: str) -> None:
+    loaded = nn.load_onnx(saved(tmp_path, of_two(*names, weight)))
+    for batch in (None, 2):
+        loaded.to_onnx(tmp_path / "again.onnx", batch=batch)
+        again = nn.load_onnx(tmp_path / "again.onnx")
+        assert again.network.output == names[2]
+        assert {*again.inputs} == {*names[:2]}
+        assert list(again.params) == list(loaded.params)
+        x = dict(zip(names[:2], (drawn(2, 3), drawn(2, 2)), strict=True))
+        np.testing.assert_allclose(again(x), loaded(x), rtol=0, atol=1e-6)
+
+
+def test_one_input_keeps_its_name(tmp_path: Path) -> None:
+    nodes = [node("MatMul", ["pixels", "w"], ["scores"])]
+    made = model(nodes, [value("pixels", ["n", 4, 3])], [value("scores", ["n", 4, 2])], {"w": drawn(3, 2)})
+    loaded = nn.load_onnx(saved(tmp_path, made))
+    loaded.to_onnx(tmp_path / "again.onnx", dynamic_axes={1: "rows"})
+    graph = onnx.load(tmp_path / "again.onnx").graph
+    assert [each.name for each in (*graph.input, *graph.output)] == ["pixels", "scores"]
+    loaded.to_onnx(tmp_path / "again.onnx", dynamic_axes={"pixels": {1: "rows"}})
+    with pytest.raises(ValueError, match=r"'X'.*pixels"):
+        loaded.to_onnx(tmp_path / "again.onnx", dynamic_axes={"X": {1: "rows"}})
+
+
+def test_notes_are_kept(tmp_path: Path) -> None:
+    """Those of the file, and the classes that the model has now."""
+
+    def notes(model: Any) -> dict[str, str]:
+        model.to_onnx(tmp_path / "again.onnx")
+        return {each.key: each.value for each in onnx.load(tmp_path / "again.onnx").metadata_props}
+
+    made = of_two("left", "right", "sum")
+    onnx.helper.set_model_props(made, {"author": "someone", "classes": '["cat", "dog"]'})
+    loaded = nn.load_onnx(saved(tmp_path, made))
+    assert notes(loaded) == {"author": "someone", "classes": '["cat", "dog"]'}
+    loaded.metadata["classes"] = ["one", "two"]
+    assert notes(loaded) == {"author": "someone", "classes": '["one", "two"]'}
+    loaded.save(tmp_path / "m.safetensors")
+    assert notes(nn.load(tmp_path / "m.safetensors")) == {"author": "someone", "classes": '["one", "two"]'}
+    del loaded.metadata["classes"]
+    assert notes(loaded) == {"author": "someone"}
+    onnx.helper.set_model_props(made, {"classes": "cat, dog"})  # as another program writes them
+    assert notes(nn.load_onnx(saved(tmp_path, made))) == {"classes": "cat, dog"}
+
+
 # --- Masks and scales -------------------------------------------------------------------------------------------------
 
 
@@ -152,6 +212,23 @@ def test_masks_stay_as_they_are(be: Any, tmp_path: Path, masking: float) -> None
     changed[:, 3] += 5.0
     before, after = (be.to_numpy(loaded(be.asarray(each)))[:, :3] for each in (x, changed))
     np.testing.assert_allclose(before, after, rtol=0, atol=1e-5)
+
+
+def test_factors_of_0_and_1_stay_as_they_are(tmp_path: Path) -> None:
+    """Such as a triangle by which scores are multiplied; a factor with other numbers is a scale."""
+    nodes = [node("Mul", ["x", "triangle"], ["a"]), node("Mul", ["a", "ones"], ["b"]), node("Mul", ["b", "s"], ["y"])]
+    constants = {"triangle": np.tri(4, dtype="float32"), "ones": np.ones(4, "float32"), "s": np.tri(4) - 0.5}
+    constants = {name: each.astype("float32") for name, each in constants.items()}
+    made = model(nodes, [value("x", ["n", 4, 4])], [value("y", ["n", 4, 4])], constants)
+    path = saved(tmp_path, made)
+    assert list(nn.load_onnx(path).params) == ["ones", "s"]
+    assert facts_of(read_file(path))["parameters"] == 4 + 16
+
+
+@pytest.mark.parametrize("masking", [-1e4, -np.inf])
+def test_masks_do_not_count_as_parameters(tmp_path: Path, masking: float) -> None:
+    path = saved(tmp_path, attention(masking))
+    assert facts_of(read_file(path))["parameters"] == nn.load_onnx(path).theta.shape[0] == 9
 
 
 def test_the_bias_of_one_output_is_a_parameter(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ def opened(graph: Graph, versions: Mapping[str, int]) -> Graph:
         leaves = _leaves(name, made, constants, 0)
         if leaves is None or name in constants or not any(str(each.dtype) not in FLOATS for each in leaves):
             continue
-        y = _computed(graph, name, versions)
+        y = computed(graph, name, versions)
         if math.prod(y.shape) <= max(math.prod(each.shape) for each in leaves):
             found[name] = y
     if not found:
@@ -62,7 +62,8 @@ def _stays_small(pair: list[Tensor | None]) -> bool:
     return math.prod(map(max, *padded)) <= max(map(math.prod, padded))
 
 
-def _computed(graph: Graph, name: str, versions: Mapping[str, int]) -> Tensor:
+def computed(graph: Graph, name: str, versions: Mapping[str, int]) -> Tensor:
+    """The value of a name that follows from constants."""
     part = needed(graph, Value(name))
     host = host_backend()
     (y,) = Plan(part, versions, {}).run(Place(host, most=FEW), {}, Memory())

@@ -6,23 +6,14 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from nnarray.backends import host_backend
 from nnarray.layers.tensors import Tensor
 from nnarray.names import named, shown
-from nnarray.onnx.graph import Graph, Value, needed
+from nnarray.onnx.graph import Graph, Node, Value, needed
 from nnarray.onnx.layer import OnnxGraph
-from nnarray.onnx.reading.bits import opened
+from nnarray.onnx.reading.bits import computed, opened
 from nnarray.onnx.reading.file import Content
-from nnarray.onnx.weights import Weight, constants_of, main_float, nested, weights_of
-
-FAR = 1e30
-"""Larger numbers stand for infinity, as in masks: they are no parameters."""
-MASKING = 1e3
-"""Numbers of this size among few others, one of which is 0, are those of a mask, such as -10000 ..."""
-FEW_NUMBERS = 3
-"""... so many different ones at most."""
+from nnarray.onnx.weights import KEPT, Weight, constants_of, main_float, nested, origin_of, weights_of
 
 
 class Imported(NamedTuple):
@@ -45,23 +36,41 @@ def imported(content: Content, shape: Any, output: str | None, fixed: Mapping[st
     names = {value.name: value for value in graph.outputs}
     chosen = named(output, names, "output") if output is not None else graph.outputs[0]
     graph = needed(graph, chosen)
-    graph = needed(opened(graph, content.versions), chosen)
+    graph = _parted(needed(opened(graph, content.versions), chosen), content.versions)
     if not graph.inputs:
         raise ValueError(f"the output {chosen.name!r} depends on no input. Choose another one with output=")
     constants, main = constants_of(graph), main_float(graph)
-    weights = tuple(each for each in weights_of(graph, content.versions) if not _is_mask(constants[each.name]))
+    weights = weights_of(graph, content.versions)
     layer = OnnxGraph(_without(graph, weights), content.versions, weights, chosen.name, main)
     params = {each.name: constants[each.name].values for each in weights}
     return Imported(layer, _shape(graph, shape), nested(params, layer.paths))
 
 
-def _is_mask(tensor: Tensor) -> bool:
-    """Whether numbers are those of a mask: infinite, or large ones and 0, which are added to scores."""
-    values = tensor.values
-    largest = np.max(np.abs(values))
-    if not largest < FAR:
-        return True
-    return bool(largest >= MASKING and np.any(values == 0)) and len(np.unique(values)) <= FEW_NUMBERS
+def _parted(graph: Graph, versions: Mapping[str, int]) -> Graph:
+    """The graph in which states and statistics are constants of their own.
+
+    Programs write equal arrays once, so that a state of 0 may have the name of a bias.
+    """
+    constants, weights = constants_of(graph), {each.name for each in weights_of(graph, versions)}
+    made = {name: node for node in graph.nodes for name in node.outputs}
+    taken = {*constants, *made, *(value.name for value in graph.inputs)}
+    own: dict[str, Tensor] = {}
+
+    def kept(name: str) -> str:
+        if origin_of(name, made) not in weights:
+            return name
+        new = f"{name} as it is"
+        while new in taken:
+            new += "_"
+        own[new] = constants[name] if name in constants else computed(graph, name, versions)
+        return new
+
+    def parted(node: Node) -> Node:
+        places = () if node.domain else KEPT.get(node.op, ())
+        return node._replace(inputs=tuple(kept(each) if i in places else each for i, each in enumerate(node.inputs)))
+
+    nodes = tuple(map(parted, graph.nodes))
+    return graph._replace(nodes=nodes, constants={**graph.constants, **own})
 
 
 def classes_of(notes: Mapping[str, str]) -> list[str] | None:

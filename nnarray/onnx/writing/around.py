@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from nnarray.onnx.writing.message import BATCH, IR, OUTPUT, package
-from nnarray.onnx.writing.writer import CODES, Made, Writer
+from nnarray.onnx.writing.message import BATCH, IR, package
+from nnarray.onnx.writing.writer import CODES, OUTPUT, Made, Writer
 from nnarray.version import __version__
 
 TEXT = "text"
@@ -79,7 +79,7 @@ def around(network: bytes, shell: Shell, notes: Mapping[str, str], batch: int | 
     own = {name for node in writer.nodes for name in node.outputs} | writer.constants.keys()
     outer = _free_names(own, {*inner.values(), *(port.name for port in ports)})
     outer |= {inside(port.name): port.name for port in shell.inputs}
-    outer |= {OUTPUT: inner[OUTPUT]} | {name: port.name for port, name in answers.items()}
+    outer |= {OUTPUT: inner[graph.output[0].name]} | {name: port.name for port, name in answers.items()}
     inner[graph.input[0].name] = outer[entry]
     nodes = [_node(onnx, node, outer) for node in writer.nodes]
     for node in graph.node:

@@ -44,11 +44,24 @@ def check(data: bytes | Path, source: Source, batch: int | None) -> None:
             raise ValueError(
                 f"the file was not written: {by} cannot compute it for {count} ({error}). {REMEDY}"
             ) from error
-        how = _difference(found, wanted, CLOSE[dtype_name(source.theta.dtype)])
-        if how:
+        close = CLOSE[dtype_name(source.theta.dtype)]
+        how = _difference(found, wanted, close)
+        if how and not _is_of_runtime(data, x, found, wanted, close):
             raise ValueError(
                 f"the file was not written: for {count} its outputs {how}, as {by} computes them. {REMEDY}"
             )
+
+
+def _is_of_runtime(data: bytes | Path, x: Any, found: Any, wanted: Any, close: float) -> bool:
+    """Whether only the program differs: by one rounding of 1 at most, where the reference evaluator does not.
+
+    The logistic function of ONNX Runtime has such errors in probabilities near 0.
+    """
+    xp = host_backend().xp
+    if found.shape != wanted.shape or not bool(xp.all(xp.abs(found - wanted) <= xp.finfo(wanted.dtype).eps)):
+        return False
+    run, _ = _by_reference(data)
+    return not _difference(run(by_name(x))[0], wanted, close)
 
 
 def _sizes(source: Source, batch: int | None) -> list[dict[str, int]]:

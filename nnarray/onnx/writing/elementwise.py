@@ -77,12 +77,21 @@ def part_of(w: Writer, op: Operation, x: Any, dtype: Any) -> str:
     has_all = any(
         isinstance(each, Value) and result is not None and each.shape == result.shape for each in op.arguments
     )
+    if has_all and op.name in BINARY and _is_whole(w, x, result):
+        x = Repeated(x[:1, ...] if bool(w.xp.all(x == x[:1, ...])) else x, tuple(x.shape))
     if not has_all or not isinstance(x, Repeated):
         return w.tensor(x, dtype)
     one = x.part[(0,) * x.part.ndim] if op.name in BINARY and 0 not in x.part.shape else None
     if one is not None and bool(w.xp.all(x.part == one)):
         return w.constant(w.xp.astype(one, dtype))  # such as the first state of a sequence, which is no parameter
     return w.part(x, dtype)
+
+
+def _is_whole(w: Writer, x: Any, result: Value | None) -> bool:
+    """Whether a constant has an entry for each of the result, as a state of a fixed number of examples, and no name."""
+    if result is None or isinstance(x, (Value, Repeated)) or getattr(x, "ndim", 0) < 2 or w.is_parameter(x):
+        return False
+    return tuple(x.shape) == tuple(result.shape) and 0 not in x.shape
 
 
 @row(*UNARY)

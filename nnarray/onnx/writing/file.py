@@ -9,11 +9,13 @@ from typing import Any
 from nnarray import files
 from nnarray.kernels.compilation import quiet
 from nnarray.names import shown
+from nnarray.onnx.layer import OnnxGraph
 from nnarray.onnx.writing import beside, elementwise, images, indexing, linear, recurrent, reductions, shapes
 from nnarray.onnx.writing.axes import axes_of
 from nnarray.onnx.writing.checking import CLOSE, check
 from nnarray.onnx.writing.message import Content, content_of, message_of, package
 from nnarray.onnx.writing.record import Source
+from nnarray.onnx.writing.writer import OUTPUT
 
 FAMILIES = elementwise, images, indexing, linear, recurrent, reductions, shapes
 """The files that fill the table."""
@@ -42,9 +44,16 @@ def named_file(path: Any, dtype: str) -> Path:
     return file
 
 
-def source_of(model: Any, notes: dict[str, str], dynamic_axes: Any = None) -> Source:
-    """What is written of a model on the host; raises as `axes_of`."""
-    return Source(model.wiring, model.theta, model.state, model.inputs, notes, axes_of(model.inputs, dynamic_axes))
+def source_of(model: Any, notes: dict[str, str], dynamic_axes: Any = None, *, keeps_names: bool = False) -> Source:
+    """What is written of a model on the host; raises as `axes_of`.
+
+    With `keeps_names`, the model of a file has the names of inputs and output that the file has.
+    """
+    inputs, output, layer = model.inputs, OUTPUT, model.network
+    if keeps_names and isinstance(layer, OnnxGraph):
+        inputs = inputs if isinstance(inputs, Mapping) else {layer.graph.inputs[0].name: inputs}
+        output = layer.output
+    return Source(model.wiring, model.theta, model.state, inputs, notes, axes_of(inputs, dynamic_axes), output)
 
 
 @quiet  # the random inputs need not be such that each function is defined there

@@ -15,7 +15,6 @@ from nnarray.onnx.writing.transpositions import settled
 from nnarray.onnx.writing.writer import Made, Unwritable, Writer, code
 from nnarray.version import __version__
 
-OUTPUT = "outputs"
 IR = {18: 8, 19: 9, 20: 9}
 """The version of the format that came with a version of the operators."""
 
@@ -59,15 +58,14 @@ def content_of(source: Source, batch: int | None) -> Content:
     """
     recording = recording_of(source, batch)
     places = {each.name: each.places[0] for each in recording.axes if each.name != BATCH}
-    writer = Writer(recording.parameters, list(recording.inputs), places)
+    writer = Writer(recording.parameters, list(recording.inputs), places, source.output)
     for name, value in recording.inputs.items():
         writer.has(value, name)
     for op in recording.operations:
         _write(writer, op, source, recording.whole)
-    output = writer.free(OUTPUT)
     last = writer.add("Identity", writer.tensor(recording.output))
-    writer.nodes[:] = _renamed(_used(settled(writer), last), last, output)
-    return Content(writer, recording, output, source.notes)
+    writer.nodes[:] = _renamed(_used(settled(writer), last), last, writer.output)
+    return Content(writer, recording, writer.output, source.notes)
 
 
 def _write(writer: Writer, op: Operation, source: Source, whole: frozenset[str]) -> None:

@@ -17,6 +17,7 @@ from nnarray.onnx.writing.operations import Graph, Operation, Value, graph_of
 from nnarray.onnx.writing.recurrent import RECURRENCE, is_plain
 from nnarray.onnx.writing.sizes import BATCH, Axis, Differs, Records, merged, merged_operations, pairs_of
 from nnarray.onnx.writing.table import kept
+from nnarray.onnx.writing.writer import OUTPUT
 from nnarray.random import Key, normal, uniform
 from nnarray.typing import Array, Tree
 
@@ -38,6 +39,7 @@ class Source(NamedTuple):
     notes: dict[str, str]
     axes: tuple[Axis, ...] = ()
     """Those that may have any size, besides that of the examples."""
+    output: str = OUTPUT
 
 
 class Recording(NamedTuple):

@@ -30,6 +30,10 @@ SMALL = 64
 """Constants of so many entries are compared by their numbers."""
 
 
+OUTPUT = "outputs"
+"""The name of the output, unless the model has another one."""
+
+
 class Made(NamedTuple):
     """A node: an operator with the names of its inputs and outputs."""
 
@@ -54,10 +58,16 @@ class Writer:
         The names of the inputs. The first axis of the first one counts the examples.
     places : mapping of str to (str, int)
         Of other sizes by name, an input and its axis that has it.
+    output : str
+        The name of the output. It gets underscores if it is that of an input or a parameter.
     """
 
     def __init__(
-        self, parameters: Mapping[str, Any], inputs: Sequence[str], places: Mapping[str, tuple[str, int]] | None = None
+        self,
+        parameters: Mapping[str, Any],
+        inputs: Sequence[str],
+        places: Mapping[str, tuple[str, int]] | None = None,
+        output: str = OUTPUT,
     ) -> None:
         self.nodes: list[Made] = []
         self.constants: dict[str, Any] = {}
@@ -67,6 +77,8 @@ class Writer:
         self.opset = 18
         self._inputs, self._parameters = frozenset(inputs), parameters
         self._reserved = self._inputs | {*parameters}
+        self.output = self.free(output)
+        self._reserved |= {self.output}
         self._names = {id(each): self._own(name) for name, each in parameters.items()}
         self._taken: dict[Any, str] = {}
         self._alive: list[Any] = []
@@ -139,14 +151,23 @@ class Writer:
             if isinstance(n, Size):
                 self._seen.setdefault(n, (name, axis))
 
+    def is_parameter(self, x: Any) -> bool:
+        """Whether an array is a parameter, maybe in another shape or order."""
+        return id(x) in self._names or self._source(x) is not None
+
     def _rearranged(self, x: Any) -> str | None:
         """A parameter in another shape, or with its axes in another order, is not written twice: it keeps its name."""
+        found = self._source(x)
+        return None if found is None else self._moved(*found, x.shape)
+
+    def _source(self, x: Any) -> tuple[Any, tuple[int, ...]] | None:
+        """The parameter that an array has the numbers of, and the order of its axes."""
         if getattr(x, "ndim", 0) < 1 or id(x) in self._names or self._is_uniform(x):
             return None
         for each in self._parameters.values():
             perm = rearrangement(self.xp, each, x) if each.dtype == x.dtype else None
             if perm is not None:
-                return self._moved(each, perm, x.shape)
+                return each, perm
         return None
 
     def _is_uniform(self, x: Any) -> bool:
