@@ -110,7 +110,7 @@ def test_weights_laid_out_once_give_each_row_the_same_for_any_number_of_rows_and
     x, weight, bias = drawn((95, inner)), drawn((inner, units), 1), drawn((units,), 2)
     weight = np.ascontiguousarray(weight.T).T if turned else weight
     assert products.lays_out(weight)
-    kept = products.Kept(weight, bias)
+    kept = products.Kept(weight, bias, [])
     want = kept(x)
     assert close(want, x.astype(float) @ weight + bias, inner)
     for rows in range(2, 96):
@@ -125,3 +125,16 @@ def test_weights_laid_out_once_give_each_row_the_same_for_any_number_of_rows_and
     got = kept(x[:20])
     assert np.isnan(got[5]).all()
     assert np.array_equal(np.delete(got, 5, axis=0), np.delete(want[:20], 5, axis=0))
+
+
+def test_weights_that_are_laid_out_share_memory_and_not_their_places():
+    from nnarray.kernels.numba.memory import part_of
+
+    room: list[np.ndarray] = []
+    parts = [part_of(room, size) for size in (100, 7, 2**18, 5, 2**20, 2**20 + 1, 300)]
+    for i, part in enumerate(parts):
+        assert part.__array_interface__["data"][0] % 64 == 0
+        part[...] = i
+    assert all((part == i).all() for i, part in enumerate(parts))
+    assert parts[-1].base is parts[-2].base
+    assert len(room) == 1

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from nnarray.kernels.numba.functions import piece
-from nnarray.kernels.numba.memory import empty, flat
+from nnarray.kernels.numba.memory import empty, flat, part_of
 from nnarray.kernels.numba.rows import packed
 from nnarray.kernels.numba.vectors import (
     LANES,
@@ -220,10 +220,10 @@ class Kept:
 
     least, most = 2, FEW  # rows for which it pays
 
-    def __init__(self, weight: Any, bias: Any) -> None:
+    def __init__(self, weight: Any, bias: Any, room: list[Any]) -> None:
         self.sizes = inner, columns = weight.shape
         self.biases = _filled_up(bias, columns)
-        self.laid = empty((inner * self.biases.size,))
+        self.laid = part_of(room, inner * self.biases.size)
         _laid_out(*_as_it_lies(weight), self.sizes, self.laid)
 
     def takes(self, x: Any) -> bool:
