@@ -25,6 +25,7 @@ HIDDEN = -1e30
 """Numbers below hide a key from a query: added to a score, they leave nothing of it."""
 ALL = "all"
 SAME = 1e-6
+ROOM = "room"
 
 
 class Notes(NamedTuple):
@@ -293,7 +294,7 @@ def _computed_affine(constants: tuple[int, ...] | None) -> Callable[..., Any]:
         if kept is None:
             if not _fit_rows(x, weight, bias):
                 return None
-            kept = notes.kept[constants] = affine_of(weight, bias)
+            kept = notes.kept[constants] = affine_of(weight, bias, notes.kept.setdefault(ROOM, []))
         return kept(x) if x.ndim > 1 and x.dtype == weight.dtype and x.shape[-1] == weight.shape[0] else None
 
     return function

@@ -97,3 +97,44 @@ def test_one_row_of_tensors_is_computed_in_their_memory():
     x, weight, bias = drawn((1, 1, 600)), drawn((600, 500), 1), drawn((500,), 2)
     got = kernels.affine(*map(torch.from_numpy, (x, weight, bias)))
     assert np.array_equal(got.numpy(), kernels.affine(x, weight, bias))
+
+
+@pytest.mark.parametrize("turned", [False, True], ids=["as it lies", "transposed"])
+@pytest.mark.parametrize(("inner", "units"), [(129, 512), (1024, 100), (1500, 33)], ids=["plain", "clashing", "odd"])
+def test_weights_laid_out_once_give_each_row_the_same_for_any_number_of_rows_and_threads(
+    inner, units, turned, monkeypatch
+):
+    from nnarray.kernels import threads
+    from nnarray.kernels.numba import products
+
+    x, weight, bias = drawn((95, inner)), drawn((inner, units), 1), drawn((units,), 2)
+    weight = np.ascontiguousarray(weight.T).T if turned else weight
+    assert products.lays_out(weight)
+    kept = products.Kept(weight, bias, [])
+    want = kept(x)
+    assert close(want, x.astype(float) @ weight + bias, inner)
+    for rows in range(2, 96):
+        assert kept.takes(x[:rows])
+        assert np.array_equal(kept(x[:rows]), want[:rows])
+    for count in (1, 2, 3):
+        threads._team.cache_clear()
+        monkeypatch.setattr(threads, "_threads", lambda count=count: count)
+        assert np.array_equal(kept(x[None, 40:71])[0], want[40:71])
+    threads._team.cache_clear()
+    x[5, 7] = np.nan
+    got = kept(x[:20])
+    assert np.isnan(got[5]).all()
+    assert np.array_equal(np.delete(got, 5, axis=0), np.delete(want[:20], 5, axis=0))
+
+
+def test_weights_that_are_laid_out_share_memory_and_not_their_places():
+    from nnarray.kernels.numba.memory import part_of
+
+    room: list[np.ndarray] = []
+    parts = [part_of(room, size) for size in (100, 7, 2**18, 5, 2**20, 2**20 + 1, 300)]
+    for i, part in enumerate(parts):
+        assert part.__array_interface__["data"][0] % 64 == 0
+        part[...] = i
+    assert all((part == i).all() for i, part in enumerate(parts))
+    assert parts[-1].base is parts[-2].base
+    assert len(room) == 1

@@ -11,9 +11,20 @@ from typing import Any
 import numpy as np
 
 from nnarray.kernels.numba.functions import piece
-from nnarray.kernels.numba.memory import empty, flat
+from nnarray.kernels.numba.memory import empty, flat, part_of
 from nnarray.kernels.numba.rows import packed
-from nnarray.kernels.numba.vectors import LANES, PANEL, ROWS, added_product, compiled, one_moved, product, two_moved
+from nnarray.kernels.numba.vectors import (
+    LANES,
+    PANEL,
+    ROWS,
+    TALL,
+    added_product,
+    compiled,
+    one_moved,
+    product,
+    tall_product,
+    two_moved,
+)
 from nnarray.kernels.threads import shared
 
 INNER = 512  # products that are summed before the next block: a panel of the weights stays in the cache
@@ -22,6 +33,7 @@ EXAMPLES = 256  # rows of which a gradient is summed at once
 FEW, MOST = 96, 2**18  # rows below which, and weights above which NumPy's products are faster
 MANY = 2**14  # weights that are worth a copy in another order
 MANY_PANELS = 8  # from which threads share them evenly enough
+CLASHING = 1024  # entries apart, rows share so few places in the cache that they replace each other
 LARGE = 1_500_000  # multiply-adds of a thread's part at least: some 30 us
 ENDLESS = np.float32(-np.inf)
 
@@ -80,24 +92,35 @@ def _times(x: Any, weight: Any, lies: Any, bias: Any, sizes: Any, rows: Any, pan
 
 @compiled
 def _laid_out(weight: Any, lies: Any, sizes: Any, laid: Any) -> None:
-    """Blocks of rows of the weights, each in panels of columns."""
-    inner, columns = sizes
-    filled = -(-columns // PANEL) * PANEL
-    for start in range(0, inner, INNER):
-        count = min(INNER, inner - start)
-        packed(weight, start * lies[0], count, columns, lies[0], lies[1], laid[start * filled :])
+    """The weights in panels of columns."""
+    packed(weight, 0, sizes[0], sizes[1], lies[0], lies[1], laid)
 
 
 @compiled
 def _times_laid_out(x: Any, laid: Any, bias: Any, sizes: Any, panels: Any, y: Any) -> None:
-    """Some panels of y <- x w + b, of weights as `_laid_out` gives them."""
+    """Some panels of y <- x w + b, of weights as `_laid_out` gives them.
+
+    A panel comes from memory for its first rows, and from the cache for the others.
+    """
     inner, columns = sizes
-    filled, spare, rows = -(-columns // PANEL) * PANEL, np.empty(ROWS * PANEL, np.float32), (0, len(y) // columns)
-    for start in range(0, inner, INNER):
-        count = min(INNER, inner - start)
-        for panel in range(panels[0] * PANEL, min(panels[1] * PANEL, columns), PANEL):
-            at = start * filled + panel * count
-            _panel(x, laid, at, bias, sizes, (start, count), rows, panel, y, spare)
+    rows, spare = len(y) // columns, np.empty(TALL * PANEL, np.float32)
+    parts, x_row = -(-rows // TALL), len(x) // rows
+    for panel in range(panels[0] * PANEL, min(panels[1] * PANEL, columns), PANEL):
+        width = min(PANEL, columns - panel)
+        for part in range(parts):
+            row = part * rows // parts
+            these = (part + 1) * rows // parts - row
+            to, out, step = y, row * columns + panel, columns
+            if width < PANEL:
+                to, out, step = spare, 0, PANEL
+            tall_product(
+                these, x, row * x_row, x_row, 0, 1, laid, panel * inner, 0, PANEL,
+                to, out, step, 1, inner, bias, panel, ENDLESS,
+            )  # fmt: skip
+            if width < PANEL:
+                for r in range(these):
+                    for k in range(width):
+                        y[(row + r) * columns + panel + k] = spare[r * PANEL + k]
 
 
 @piece
@@ -197,10 +220,10 @@ class Kept:
 
     least, most = 2, FEW  # rows for which it pays
 
-    def __init__(self, weight: Any, bias: Any) -> None:
+    def __init__(self, weight: Any, bias: Any, room: list[Any]) -> None:
         self.sizes = inner, columns = weight.shape
         self.biases = _filled_up(bias, columns)
-        self.laid = empty((inner * self.biases.size,))
+        self.laid = part_of(room, inner * self.biases.size)
         _laid_out(*_as_it_lies(weight), self.sizes, self.laid)
 
     def takes(self, x: Any) -> bool:
@@ -211,8 +234,12 @@ class Kept:
 
     def __call__(self, x: Any) -> Any:
         """x w + b; threads share the panels, each of which is read once."""
-        columns, entries = self.sizes[1], x.reshape(-1)
-        y = empty((x.size // self.sizes[0], columns))
+        inner, columns = self.sizes
+        y, entries = empty((x.size // inner, columns)), x.reshape(-1)
+        if inner % CLASHING == 0:
+            entries = np.zeros((len(y), inner + PANEL), np.float32)
+            entries[:, :inner] = x.reshape(-1, inner)
+            entries = entries.reshape(-1)
         out, least = y.reshape(-1), LARGE // (x.size * PANEL) + 1
         fixed = entries, self.laid, self.biases, self.sizes
         shared(lambda *part: _times_laid_out(*fixed, part, out), self.biases.size // PANEL, least)

@@ -6,8 +6,10 @@ vectors by the rows of a small matrix, and the largest of several.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
+import llvmlite.binding
 import numba
 import numpy as np
 from llvmlite import ir
@@ -15,7 +17,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from nnarray.kernels.numba.functions import FAST, piece
+from nnarray.kernels.numba.functions import FAST
 from nnarray.kernels.numpy.winograd import FILTERS, FORWARD, INPUTS
 
 compiled = numba.njit(cache=True, error_model="numpy", fastmath=FAST, nogil=True)
@@ -23,8 +25,12 @@ compiled = numba.njit(cache=True, error_model="numpy", fastmath=FAST, nogil=True
 LANES = 8  # float32 entries of a vector register of AVX2; halves where registers are shorter, pairs where longer
 PANEL = 2 * LANES  # columns of a product that are computed at once
 ROWS = 6  # rows of a product that are computed at once: 12 sums, and 3 registers for what is multiplied
+LONG = bool(llvmlite.binding.get_host_cpu_features().get("avx512f"))
+"""Whether a register holds a row of a panel, and there are 32 of them."""
+TALL = 16 if LONG else ROWS  # rows that are computed at once where weights come from memory: they are read once
+AHEAD = 1024  # entries between what is computed and what is asked for from memory
 
-VECTOR = ir.VectorType(ir.FloatType(), LANES)
+VECTOR, LONG_VECTOR = (ir.VectorType(ir.FloatType(), count) for count in (LANES, PANEL))
 FLAGS = ("contract", "reassoc", "nsz")
 
 
@@ -34,26 +40,34 @@ def pointer(context: Any, builder: Any, kind: Any, array: Any, index: Any) -> An
     return builder.gep(data, [index])
 
 
-def load(builder: Any, place: Any) -> Any:
-    """LANES entries."""
-    return builder.load(builder.bitcast(place, VECTOR.as_pointer()), align=4)
+def load(builder: Any, place: Any, kind: Any = VECTOR) -> Any:
+    """The entries of a vector."""
+    return builder.load(builder.bitcast(place, kind.as_pointer()), align=4)
 
 
 def store(builder: Any, vector: Any, place: Any) -> None:
-    """Write LANES entries."""
-    builder.store(vector, builder.bitcast(place, VECTOR.as_pointer()), align=4)
+    """Write the entries of a vector."""
+    builder.store(vector, builder.bitcast(place, vector.type.as_pointer()), align=4)
 
 
-def _filled(builder: Any, number: Any) -> Any:
+def _filled(builder: Any, number: Any, kind: Any = VECTOR) -> Any:
     """A vector with the same number in every lane."""
     zero = ir.Constant(ir.IntType(32), 0)
-    one = builder.insert_element(ir.Constant(VECTOR, ir.Undefined), number, zero)
-    return builder.shuffle_vector(one, one, ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES))
+    one = builder.insert_element(ir.Constant(kind, ir.Undefined), number, zero)
+    return builder.shuffle_vector(one, one, ir.Constant(ir.VectorType(ir.IntType(32), kind.count), [0] * kind.count))
 
 
 def constant(value: float) -> Any:
     """A number in every lane."""
     return ir.Constant(VECTOR, [float(np.float32(value))] * LANES)
+
+
+def _fetch(builder: Any, place: Any) -> None:
+    """Ask for a line of memory that is read later."""
+    byte, number = ir.IntType(8).as_pointer(), ir.IntType(32)
+    kind = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
+    function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
+    builder.call(function, [builder.bitcast(place, byte), *(ir.Constant(number, each) for each in (0, 3, 1))])
 
 
 def _combination(matrix: Any) -> Any:
@@ -84,118 +98,93 @@ def _combination(matrix: Any) -> Any:
     return combine
 
 
-def _product_of(rows: int, *, adding: bool = False, panels: int = 1) -> Any:
+def _product_of(
+    counts: Iterable[int], *, adding: bool = False, panels: int = 1, kind: Any = VECTOR, fetching: bool = False
+) -> Any:
     """An intrinsic: c[r, :] <- max(bias + sum over o, k of a[r, o, k] b[o, k, :], least) for PANEL columns.
 
-    Offsets are counted in entries of flat arrays: `at`, `to` and `out` are the first ones; the others are steps.
-    With `adding`, the sums begin with what is in c instead of the bias. With several `panels` of columns, `outer` is 1,
-    and `b_outer` is the step from one panel to the next.
+    The first argument is the number of rows, one of `counts`: each has its own code, in vectors of this kind. Offsets
+    are counted in entries of flat arrays: `at`, `to` and `out` are the first ones; the others are steps. With `adding`,
+    the sums begin with what is in c instead of the bias. With several `panels` of columns, `outer` is 1, and `b_outer`
+    is the step from one panel to the next. With `fetching`, lines of b are asked for from memory before their turn.
     """
+    settings: dict[str, Any] = {"adding": adding, "panels": panels, "kind": kind, "fetching": fetching}
 
     @intrinsic
     def product(
-        typing: Any,
+        typing: Any, rows: Any,
         a: Any, at: Any, a_row: Any, a_outer: Any, a_inner: Any,
         b: Any, to: Any, b_outer: Any, b_inner: Any,
         c: Any, out: Any, c_row: Any,
         outer: Any, inner: Any, bias: Any, first: Any, least: Any,
     ) -> Any:  # fmt: skip
         def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            (a, at, a_row, a_outer, a_inner, b, to, b_outer, b_inner, c, out, c_row, outer, inner, bias, first, least) = arguments  # fmt: skip  # noqa: E501
-            kinds = signature.args
-            sums = [[cgutils.alloca_once(builder, VECTOR) for _ in range(2 * panels)] for _ in range(rows)]
-            halves = [ir.Constant(ir.IntType(64), half * LANES) for half in range(2 * panels)]
-            c_pointer = pointer(context, builder, kinds[9], c, out)
-            start = c_pointer if adding else pointer(context, builder, kinds[14], bias, first)
-            for r in range(rows):
-                for half in range(2 * panels):
-                    builder.store(load(builder, builder.gep(start, [halves[half]])), sums[r][half])
-                start = builder.gep(start, [c_row]) if adding else start
-            a_start, b_start = (
-                pointer(context, builder, kinds[0], a, at),
-                pointer(context, builder, kinds[5], b, to),
-            )
-            with cgutils.for_range(builder, outer) as o:
-                a_line = builder.gep(a_start, [builder.mul(o.index, a_outer)])
-                b_line = builder.gep(b_start, [builder.mul(o.index, b_outer)])
-                with cgutils.for_range(builder, inner) as k:
-                    a_pointer = builder.gep(a_line, [builder.mul(k.index, a_inner)])
-                    b_pointer = builder.gep(b_line, [builder.mul(k.index, b_inner)])
-                    right: list[Any] = []
-                    for _ in range(panels):
-                        right += [load(builder, b_pointer), load(builder, builder.gep(b_pointer, [halves[1]]))]
-                        b_pointer = builder.gep(b_pointer, [b_outer])
-                    for r in range(rows):
-                        left = _filled(builder, builder.load(a_pointer, align=4))
-                        for half in range(2 * panels):
-                            term = builder.fmul(left, right[half], flags=FLAGS)
-                            total = builder.fadd(builder.load(sums[r][half]), term, flags=FLAGS)
-                            builder.store(total, sums[r][half])
-                        a_pointer = builder.gep(a_pointer, [a_row])
-            floor = _filled(builder, least)
-            for r in range(rows):
-                for half in range(2 * panels):
-                    total = builder.load(sums[r][half])
-                    total = builder.select(builder.fcmp_ordered("<", total, floor), floor, total)  # nan stays nan
-                    store(builder, total, builder.gep(c_pointer, [halves[half]]))
-                c_pointer = builder.gep(c_pointer, [c_row])
+            rows, *others = arguments
+            end, codes = builder.append_basic_block(), {each: builder.append_basic_block() for each in counts}
+            choice = builder.switch(rows, end)
+            for count, block in codes.items():
+                choice.add_case(ir.Constant(rows.type, count), block)
+                builder.position_at_end(block)
+                _sums_of(context, builder, signature.args[1:], others, count, **settings)
+                builder.branch(end)
+            builder.position_at_end(end)
             return context.get_dummy_value()
 
         n = types.int64
-        return types.void(a, n, n, n, n, b, n, n, n, c, n, n, n, n, bias, n, types.float32), code
+        return types.void(n, a, n, n, n, n, b, n, n, n, c, n, n, n, n, bias, n, types.float32), code
 
     return product
+
+
+def _sums_of(
+    context: Any, builder: Any, kinds: Any, arguments: Any, rows: int,
+    *, adding: bool, panels: int, kind: Any, fetching: bool,
+) -> None:  # fmt: skip
+    """The code of `_product_of` for a number of rows."""
+    (a, at, a_row, a_outer, a_inner, b, to, b_outer, b_inner, c, out, c_row, outer, inner, bias, first, least) = arguments  # fmt: skip  # noqa: E501
+    parts = PANEL // kind.count
+    sums = [[cgutils.alloca_once(builder, kind) for _ in range(parts * panels)] for _ in range(rows)]
+    steps = [ir.Constant(ir.IntType(64), part * kind.count) for part in range(parts * panels)]
+    c_pointer = pointer(context, builder, kinds[9], c, out)
+    start = c_pointer if adding else pointer(context, builder, kinds[14], bias, first)
+    for row in sums:
+        for step, each in zip(steps, row, strict=True):
+            builder.store(load(builder, builder.gep(start, [step]), kind), each)
+        start = builder.gep(start, [c_row]) if adding else start
+    a_start, b_start = pointer(context, builder, kinds[0], a, at), pointer(context, builder, kinds[5], b, to)
+    with cgutils.for_range(builder, outer) as o:
+        a_line = builder.gep(a_start, [builder.mul(o.index, a_outer)])
+        b_line = builder.gep(b_start, [builder.mul(o.index, b_outer)])
+        with cgutils.for_range(builder, inner) as k:
+            a_pointer = builder.gep(a_line, [builder.mul(k.index, a_inner)])
+            b_pointer = builder.gep(b_line, [builder.mul(k.index, b_inner)])
+            right: list[Any] = []
+            if fetching:
+                _fetch(builder, builder.gep(b_pointer, [ir.Constant(ir.IntType(64), AHEAD)]))
+            for _ in range(panels):
+                right += [load(builder, builder.gep(b_pointer, [step]), kind) for step in steps[:parts]]
+                b_pointer = builder.gep(b_pointer, [b_outer])
+            for row in sums:
+                left = _filled(builder, builder.load(a_pointer, align=4), kind)
+                for factor, each in zip(right, row, strict=True):
+                    term = builder.fmul(left, factor, flags=FLAGS)
+                    builder.store(builder.fadd(builder.load(each), term, flags=FLAGS), each)
+                a_pointer = builder.gep(a_pointer, [a_row])
+    floor = _filled(builder, least, kind)
+    for row in sums:
+        for step, each in zip(steps, row, strict=True):
+            total = builder.load(each)
+            total = builder.select(builder.fcmp_ordered("<", total, floor), floor, total)  # nan stays nan
+            store(builder, total, builder.gep(c_pointer, [step]))
+        c_pointer = builder.gep(c_pointer, [c_row])
 
 
 inputs, forward, backward = _combination(INPUTS), _combination(FORWARD), _combination(FORWARD.T)
 one_moved, two_moved = _combination(np.eye(1)), _combination(np.eye(2))
 filters_forward, filters_backward = _combination(FILTERS), _combination(FILTERS.T)
-_write1, _write2, _write3, _write4, _write5, _write6 = (_product_of(rows) for rows in range(1, ROWS + 1))
-_wide1, _wide2 = (_product_of(rows, panels=2) for rows in (1, 2))
-_add1, _add2, _add3, _add4, _add5, _add6 = (_product_of(rows, adding=True) for rows in range(1, ROWS + 1))
-
-
-@piece
-def product(rows: int, *operands: Any) -> None:
-    """c[r, :] <- max(bias + sum over o, k of a[r, o, k] b[o, k, :], least) for 1 to 6 rows, as `_product_of`."""
-    if rows == 6:
-        _write6(*operands)
-    elif rows == 5:
-        _write5(*operands)
-    elif rows == 4:
-        _write4(*operands)
-    elif rows == 3:
-        _write3(*operands)
-    elif rows == 2:
-        _write2(*operands)
-    else:
-        _write1(*operands)
-
-
-@piece
-def wide_product(rows: int, *operands: Any) -> None:
-    """As `product`, of 1 or 2 rows, for two panels: with more sums, none waits for the one before."""
-    if rows == 2:
-        _wide2(*operands)
-    else:
-        _wide1(*operands)
-
-
-@piece
-def added_product(rows: int, *operands: Any) -> None:
-    """As `product`, but the sums begin with what is in c instead of the bias."""
-    if rows == 6:
-        _add6(*operands)
-    elif rows == 5:
-        _add5(*operands)
-    elif rows == 4:
-        _add4(*operands)
-    elif rows == 3:
-        _add3(*operands)
-    elif rows == 2:
-        _add2(*operands)
-    else:
-        _add1(*operands)
+product, added_product = (_product_of(range(1, ROWS + 1), adding=adding) for adding in (False, True))
+wide_product = _product_of((1, 2), panels=2)  # with more sums, none waits for the one before
+tall_product = _product_of(range(1, TALL + 1), kind=LONG_VECTOR if LONG else VECTOR, fetching=True)
 
 
 def _largest_of(vectors: int) -> Any:

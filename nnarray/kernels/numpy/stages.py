@@ -91,10 +91,10 @@ def dense(weight: Any, bias: Any, function: Function, *, in_image_network: bool)
     return _Dense(weight, bias, function)
 
 
-def affine(weight: Any, bias: Any) -> Value:
+def affine(weight: Any, bias: Any, room: list[Any]) -> Value:
     """x -> x W + b, for x of any number of axes; weights that few rows are multiplied with are laid out once."""
     loops = numba_pieces("products")
-    kept = loops.Kept(weight, bias) if loops and loops.lays_out(weight) else None
+    kept = loops.Kept(weight, bias, room) if loops and loops.lays_out(weight) else None
 
     def outputs(x: Any) -> Any:
         return kept(x) if kept is not None and kept.takes(x) else kernels.affine(x, weight, bias)
