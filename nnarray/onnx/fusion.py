@@ -435,7 +435,8 @@ def _seen(mask: Any, shape: tuple[int, ...], *, is_guarded: bool) -> Any:
     hidden = whole < max(HIDDEN, float(xp.finfo(whole.dtype).min))  # no number of float16 is as low
     if not (seen | hidden).all() or not (seen == seen[:, :, :1]).all():
         return None
-    is_nan = is_guarded & (whole == -xp.inf).all(axis=3)
-    if not (is_nan | seen.any(axis=3)).all():
+    seen = seen[:, 0, 0]
+    is_blind = ~seen.any(axis=1)
+    if is_blind.any() and not (is_guarded and (whole[is_blind, ...] == -xp.inf).all()):
         return None
-    return xp.broadcast_to(seen[:, 0, 0], (shape[0], keys))
+    return xp.broadcast_to(seen, (shape[0], keys))
