@@ -327,3 +327,18 @@ def test_what_follows_from_constants_is_computed_once(be: Any) -> None:
     kept = {id(each[slot]) for each in own._memory.fixed.values()}
     assert own._memory.settled is not None
     assert kept == {id(own._memory.settled[slot])}
+
+
+@pytest.mark.parametrize("shape", [[0, -1, 2, 4], [-1, 3, 2, 4]], ids=["a size kept", "a size left"])
+def test_shapes_in_a_row_are_those_of_each_input(be: Any, shape: list[int]) -> None:
+    """What they come to is kept from one run to the next, and another shape has its own."""
+    nodes = [START, node("Reshape", ["h", "shape"], ["r"]), node("Transpose", ["r"], ["y"], perm=[0, 2, 1, 3])]
+    made = model(nodes, [value("x", [None, 3, None])], [value("y", [None, 2, 3, 4])], {"shape": np.asarray(shape)})
+    own = program(made, be)
+    assert len(fused_of(own)) == 1
+    for count in (2, 2, 5, 5, 1, 2):
+        x = RNG.normal(size=(count, 3, 8)).astype(F)
+        got, want = be.to_numpy(own({"x": x})["y"]), (x * x).reshape(count, 3, 2, 4).transpose(0, 2, 1, 3)
+        np.testing.assert_array_equal(got, want)
+    with pytest.raises(ValueError, match=r"Reshape.*\(2, 3, 7\)"):
+        own({"x": np.ones((2, 3, 7), F)})

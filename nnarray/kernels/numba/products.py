@@ -235,7 +235,7 @@ class Kept:
     def __call__(self, x: Any) -> Any:
         """x w + b; threads share the panels, each of which is read once."""
         inner, columns = self.sizes
-        y, entries = empty((x.size // inner, columns)), x.reshape(-1)
+        y, entries = np.empty((x.size // inner, columns), np.float32), x.reshape(-1)
         if inner % CLASHING == 0:
             entries = np.zeros((len(y), inner + PANEL), np.float32)
             entries[:, :inner] = x.reshape(-1, inner)

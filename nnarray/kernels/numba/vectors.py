@@ -14,7 +14,7 @@ import numba
 import numpy as np
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
+from numba.core import cgutils, config
 from numba.extending import intrinsic
 
 from nnarray.kernels.numba.functions import FAST
@@ -25,8 +25,21 @@ compiled = numba.njit(cache=True, error_model="numpy", fastmath=FAST, nogil=True
 LANES = 8  # float32 entries of a vector register of AVX2; halves where registers are shorter, pairs where longer
 PANEL = 2 * LANES  # columns of a product that are computed at once
 ROWS = 6  # rows of a product that are computed at once: 12 sums, and 3 registers for what is multiplied
-LONG = bool(llvmlite.binding.get_host_cpu_features().get("avx512f"))
-"""Whether a register holds a row of a panel, and there are 32 of them."""
+
+
+def _has_long_registers() -> bool:
+    """Whether a register holds a row of a panel, and there are 32 of them.
+
+    No, where LLVM cannot say so, or the code is made for a processor that the user names.
+    """
+    try:
+        features = llvmlite.binding.get_host_cpu_features()
+    except RuntimeError:
+        return False
+    return vars(config).get("CPU_NAME") is None and bool(features.get("avx512f"))
+
+
+LONG = _has_long_registers()
 TALL = 16 if LONG else ROWS  # rows that are computed at once where weights come from memory: they are read once
 AHEAD = 1024  # entries between what is computed and what is asked for from memory
 
