@@ -545,8 +545,11 @@ def attention(
     """On the host PyTorch's own, whose queries begin with the first key if it is causal."""
     if not _is_flash(q, k, v, kept, first, mask) or (causal and first != 0):
         return kernels.attention.definition(q, k, v, mask, kept, causal=causal, first=first, rate=rate)
-    q, k, v = (_laid_out(x, q.shape[1]) for x in (q, k, v))
-    return tuple(_flash(q, k, v, 0.0, causal, attn_mask=_hidden(mask, q)))
+    laid_out = (_laid_out(x, q.shape[1]) for x in (q, k, v))
+    y, normaliser = _flash(*laid_out, 0.0, causal, attn_mask=_hidden(mask, q))
+    if bool((normaliser == 0).any()) and not all(math.isfinite(torch.linalg.vector_norm(x)) for x in (q, k)):
+        return kernels.attention.definition(q, k, v, mask, kept, causal=causal)  # PyTorch takes nan alone for no key
+    return y, normaliser
 
 
 @kernels.attention_pullback.fast("torch")

@@ -3,7 +3,7 @@
 # pyright: reportUnusedImport=false
 
 from nnarray.recording import activations
-from nnarray.recording.custom import custom_gradient, recompute, stop_gradient
+from nnarray.recording.custom import custom_gradient, is_noted, recompute, stop_gradient
 from nnarray.recording.namespace import newest
 from nnarray.recording.recorded import apart, constant, is_real
 from nnarray.recording.traced import Traced, stripped

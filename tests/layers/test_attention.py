@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import nnarray as nn
-from nnarray import random
+from nnarray import kernels, random
 from nnarray.layers.base import Context
 from tests.tolerances import as_called, to_host
 
@@ -300,3 +300,17 @@ def test_networks_with_blocks_are_saved_and_shown(tmp_path: Any) -> None:
     assert repr(again) == repr(model)
     assert "TransformerBlock(8, 2, causal=True)" in repr(model)
     assert "MultiHeadAttention(2, causal=True)" in str(model.summary())
+
+
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize("where", ["q", "k"])
+def test_what_is_no_number_stays_visible(be: nn.Backend, where: str, causal: bool) -> None:
+    """A query of nan has outputs of nan, also where all its scores are nan: broken weights must not look like zeros."""
+    rng = np.random.default_rng(0)
+    parts = {name: rng.normal(size=(1, 2, 5, 4)) for name in "qkv"}
+    parts[where][0, 0, 0] = np.nan
+    q, k, v = (be.asarray(x, dtype="float32") for x in parts.values())
+    y = be.to_numpy(kernels.attention(q, k, v, None, None, causal=causal)[0])
+    wrong = np.isnan(y).any(axis=-1)
+    assert wrong[0, 0].tolist() == ([True] * 5 if where == "k" else [True, False, False, False, False])
+    assert not wrong[0, 1].any()

@@ -8,11 +8,11 @@ from functools import cache, partial
 from typing import Any
 
 from nnarray import kernels
-from nnarray.backends import device_of
+from nnarray.backends import device_of, library_of
 from nnarray.kernels.functions import FUNCTIONS
-from nnarray.onnx.operators.common import axis_of, is_float, room, space
+from nnarray.onnx.operators.common import axis_of, is_float, room, scalar, space
 from nnarray.onnx.operators.table import operator
-from nnarray.recording import custom_gradient
+from nnarray.recording import custom_gradient, is_noted
 
 KERNELS = {
     "Mish": "mish",
@@ -135,19 +135,54 @@ def thresholded_relu(x: Any, *, alpha: float = 1.0) -> Any:
     return xp.where(x > alpha, x, xp.zeros_like(x))
 
 
+@cache
+def _of_scores(name: str) -> Callable[[Any], Any]:
+    """Softmax or its logarithm as files mean it: nan in a row whose largest entry is infinite, as -inf everywhere.
+
+    Layers share there instead. Their pullback is finite, so that a graph that replaces nan by another number, as those
+    of masked texts do, has a gradient of 0 there.
+    """
+    row = FUNCTIONS[name]
+
+    @custom_gradient
+    def function(x: Any) -> Any:
+        y = row.value(x)
+        return y if is_noted(x) else _exact(x, y, is_log=name == "log_softmax"), lambda dy: row.pullback(dy, x, y)
+
+    return function
+
+
+def _exact(x: Any, y: Any, *, is_log: bool) -> Any:
+    """The values with nan, and with logarithms of 0, for scores that are infinite."""
+    owner, xp = library_of(x), space(x)
+    if owner is not None and owner.is_host and _is_usual(x, is_log=is_log):
+        return y
+    if is_log:
+        y = xp.where(x == -math.inf, scalar(-math.inf, y), y)
+    return xp.where(xp.isfinite(xp.max(x, axis=-1, keepdims=True)), y, scalar(math.nan, y))
+
+
+def _is_usual(x: Any, *, is_log: bool) -> bool:
+    """Whether no score is infinite, but for some in rows whose first score is not; in one pass."""
+    xp = space(x)
+    if not math.prod(x.shape):
+        return True
+    return float(xp.max(x)) < math.inf and float(xp.min(x if is_log else x[..., 0])) > -math.inf
+
+
 def _along(function: str, x: Any, axis: int) -> Any:
     """A function along the last axis, along another one."""
     xp, axis = space(x), axis_of(axis, x.ndim)
     if axis == x.ndim - 1:
-        return activated(function)(x)
-    return xp.moveaxis(activated(function)(xp.moveaxis(x, axis, -1)), -1, axis)
+        return _of_scores(function)(x)
+    return xp.moveaxis(_of_scores(function)(xp.moveaxis(x, axis, -1)), -1, axis)
 
 
 def _of_rows(function: str, x: Any, axis: int) -> Any:
     """A function of all entries from an axis on, as the first versions define it."""
     axis = axis + x.ndim if axis < 0 else axis
     rows = room((math.prod(x.shape[:axis]), math.prod(x.shape[axis:])))
-    return space(x).reshape(activated(function)(space(x).reshape(x, rows)), x.shape)
+    return space(x).reshape(_of_scores(function)(space(x).reshape(x, rows)), x.shape)
 
 
 @operator("Softmax", 1)
