@@ -172,6 +172,11 @@ class OnnxGraph(Layer):
         return {}
 
     @property
+    def port_names(self) -> tuple[list[str], str]:
+        """The names of the inputs and of the output in the file."""
+        return [value.name for value in self.graph.inputs], self.output
+
+    @property
     def has_images(self) -> bool:
         """Whether there are convolutions."""
         return any(node.op == "Conv" for node in self.graph.nodes)

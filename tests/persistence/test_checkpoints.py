@@ -30,6 +30,7 @@ from safetensors.numpy import save_file
 
 import nnarray as nn
 from nnarray import files
+from nnarray.functional.propagation import Wiring
 from nnarray.persistence import archive, settings
 from tests.processes import LIMIT, run_python, started
 
@@ -106,8 +107,8 @@ def test_every_architecture_is_known_by_its_settings(made: Callable[..., nn.Netw
     net = made()
     encoded = json.loads(json.dumps(settings.encode(net), allow_nan=False))
     assert settings.decode(encoded) == net
-    assert [p.name for p in nn.model.Wiring.of(settings.decode(encoded), shape).params.slots] == [
-        p.name for p in nn.model.Wiring.of(net, shape).params.slots
+    assert [p.name for p in Wiring.of(settings.decode(encoded), shape).params.slots] == [
+        p.name for p in Wiring.of(net, shape).params.slots
     ]
 
 

@@ -9,7 +9,6 @@ from typing import Any
 from nnarray import files
 from nnarray.kernels.compilation import quiet
 from nnarray.names import shown
-from nnarray.onnx.layer import OnnxGraph
 from nnarray.onnx.writing import beside, elementwise, images, indexing, linear, recurrent, reductions, shapes
 from nnarray.onnx.writing.axes import axes_of
 from nnarray.onnx.writing.checking import CLOSE, check
@@ -49,10 +48,10 @@ def source_of(model: Any, notes: dict[str, str], dynamic_axes: Any = None, *, ke
 
     With `keeps_names`, the model of a file has the names of inputs and output that the file has.
     """
-    inputs, output, layer = model.inputs, OUTPUT, model.network
-    if keeps_names and isinstance(layer, OnnxGraph):
-        inputs = inputs if isinstance(inputs, Mapping) else {layer.graph.inputs[0].name: inputs}
-        output = layer.output
+    inputs, output, ports = model.inputs, OUTPUT, getattr(model.network, "port_names", None)
+    if keeps_names and ports is not None:
+        names, output = ports
+        inputs = inputs if isinstance(inputs, Mapping) else {names[0]: inputs}
     return Source(model.wiring, model.theta, model.state, inputs, notes, axes_of(inputs, dynamic_axes), output)
 
 
