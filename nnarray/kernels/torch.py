@@ -212,22 +212,6 @@ def batch_norm_pullback(dy: Any, z: Any, weight: Any, inverse: Any) -> Any:
     return gradients[0].permute(0, 2, 3, 1), *gradients[1:]
 
 
-@kernels.normalised_relu.fast("torch")
-def normalised_relu(x: Any, weight: Any, bias: Any, *, epsilon: float, window: Window | None = None) -> Any:
-    """On the host NumPy's compiled loops, on the same memory, if there are any."""
-    loops = numba_pieces("blocks") if is_plain(x, weight, bias) else None
-    arrays = [each.detach().numpy() for each in (x, weight, bias)] if loops else []
-    found = loops.normalised_relu(*arrays, epsilon, window) if loops and loops.takes(*arrays, window) else None
-    if found is None:
-        return kernels.normalised_relu.definition(x, weight, bias, epsilon=epsilon, window=window)
-    *results, back = found
-
-    def pullback(dy: Any) -> Any:
-        return tuple(map(torch.from_numpy, back(dy.detach().numpy())))
-
-    return *map(torch.from_numpy, results), pullback
-
-
 @kernels.max_pool.fast("torch")
 def max_pool(x: Any, *, window: Window) -> Any:
     """PyTorch's own, on the host."""
