@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+import threading
 from typing import Any
 
 import numpy as np
@@ -284,3 +285,23 @@ def test_squares_of_large_numbers_do_not_overflow(engine: str, norm: str) -> Non
     assert np.isfinite(want).all()
     assert np.abs(want).max() > 0
     np.testing.assert_allclose(got, want, rtol=1e-3, atol=1e-3 * np.abs(want).max())
+
+
+def test_an_interrupted_token_leaves_no_thread_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    loops = pytest.importorskip("nnarray.kernels.numba.decoding", reason="Numba is not installed")
+    others = list[threading.Thread]()
+
+    def interrupted(work: Any, most: int) -> None:
+        others.append(threading.Thread(target=work, args=(1, 2)))
+        others[0].start()
+        raise KeyboardInterrupt
+
+    model = model_of(nn.backend("numpy"), "numba")
+    _, cache = decoded(model, TOKENS[:, :8])
+    monkeypatch.setattr(loops, "together", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        model.decode(TOKENS[:, 8:9], cache)
+    others[0].join(60)
+    assert not others[0].is_alive()
+    with pytest.raises(ValueError, match="was consumed"):
+        model.decode(TOKENS[:, 8:9], cache)

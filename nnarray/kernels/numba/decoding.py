@@ -30,7 +30,7 @@ PART = 2**17  # weights of a thread's part at least
 THREADS = 64
 BYTES = 4
 LOWEST = np.float32(-3e38)
-MOST = 4  # sequences, beyond which the products of the layers are faster
+MOST = 8  # sequences, beyond which the products of the layers are faster
 
 
 @intrinsic
