@@ -48,7 +48,7 @@ class Cache(_Cache):
     """The plan of the next token, if there is one: it writes into these arrays."""
 
     maker: Any = None
-    """The network, the dtype and the arrays, if `decode` or `new_cache` made them: then they fit."""
+    """The network, the dtype and the arrays, if they are known to fit."""
 
     def __getstate__(self) -> dict[str, Any]:
         """A copy, also by pickle, has other arrays, and so no plan."""
@@ -104,7 +104,7 @@ def new_cache(wiring: Wiring, shape: Any, like: Array, batch: int, length: int) 
 
 
 def refuse_other_cache(wiring: Wiring, shape: Any, like: Array, cache: Cache) -> None:
-    """Refuse a cache whose arrays are not those that this network remembers.
+    """Refuse a cache whose arrays are not those that this network remembers; of another one, note that they are.
 
     Raises
     ------
@@ -117,6 +117,7 @@ def refuse_other_cache(wiring: Wiring, shape: Any, like: Array, cache: Cache) ->
         )
         kept = wiring.network.initial_cache(shape, cache.length)
         refuse_other_arrays(cache.layers, kept, cache.batch, like, remedy)
+        cache.made_by(wiring, like.dtype)
 
 
 def decode(wiring: Wiring, tree: Tree, state: Array, x: Any, layers: Tree, position: Any) -> tuple[Array, Tree]:

@@ -84,6 +84,8 @@ class Sampling:
 
     def _allowed(self, z: Array) -> Array:
         """Logits, -inf for the tokens of `never`."""
+        if not self.never:
+            return z
         xp = namespace(z)
         number = xp.arange(z.shape[-1], dtype=xp.int32, device=device_of(z))
         for token in sorted(self.never):

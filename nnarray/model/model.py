@@ -740,11 +740,12 @@ class Model(metaclass=Explained):
         cache.consumed = not any(map(is_traced, arrays_in(tokens)))  # what is being compiled writes into nothing
         planned = self._planned(cache, tokens)
         if planned is not None:
-            y, layers = planned(tokens, cache.position), cache.layers
+            y, following = planned(tokens, cache.position), cache._replace(position=after)
+            following.maker = cache.maker  # the arrays are the same ones
         else:
             with engines.computing(self._engine):
                 y, layers = self._decode(self._nested(), self._state, tokens, cache.layers, cache.position)
-        following = cache._replace(layers=layers, position=after).made_by(self.wiring, self._plain.dtype)
+            following = cache._replace(layers=layers, position=after).made_by(self.wiring, self._plain.dtype)
         following.decoder = cache.decoder
         return y, following
 

@@ -139,10 +139,8 @@ class Writer:
 
     def _is_triangle(self, x: Repeated) -> bool:
         """Whether it says which positions come earlier, in a square of any size."""
-        square = len(x.shape) == len(x.cut) == 2 and x.shape[0] == x.shape[1]
-        return (
-            square and self.xp.isdtype(x.dtype, "bool") and bool(self.xp.all(x.part == self.xp.tril(x.part | ~x.part)))
-        )
+        xp, square = self.xp, len(x.shape) == len(x.cut) == 2 and x.shape[0] == x.shape[1]
+        return square and xp.isdtype(x.dtype, "bool") and bool(xp.all(x.part == xp.tril(xp.ones_like(x.part))))
 
     def has(self, value: Value, name: str) -> None:
         """Note the name of an array of the graph, and where its sizes can be read."""
